@@ -64,8 +64,8 @@ class DigitSceneSettings:
     num_val: int = 120
     num_test: int = 120
     image_size: int = 160
-    min_digits: int = 3
-    max_digits: int = 8
+    min_digits: int = 4
+    max_digits: int = 10
     min_height: int = 24
     max_height: int = 44
 
