@@ -1,0 +1,52 @@
+"""What `tools/train.py` and `tools/test.py` have in common: their shared arguments, and the config these make."""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.hub import get_config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the arguments that both tools take."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='a path, or a config of an installed package: lckd_mm::voc/lckd_faster_rcnn.py')
+    parser.add_argument('--work-dir', help='where logs and results go; by default ./work_dirs/<name of the config>')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='overrides of the config: key=value, a.b=value, list=[a,b] or list=a,b, dict="{\'a\':1}"',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch passes --local_rank or, since torch 2.0, --local-rank; torchrun sets LOCAL_RANK.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser
+
+
+def load_config(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Config:
+    """The config that `args` names, with the overrides of the shared arguments."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    try:
+        cfg = get_config(args.config) if '::' in args.config else Config.fromfile(args.config)
+    except FileNotFoundError as error:
+        parser.error(
+            f'config {args.config!r} does not lead to a file ({error}): '
+            'give a path, or package::path below the configs of an installed package'
+        )
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config.rpartition('::')[2]).stem)
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The runner that the config asks for; mmengine's own by default."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Trains in several processes, one for each GPU; on a machine without a GPU, on the CPU through gloo.
+set -euo pipefail
+
+if [ $# -lt 2 ]; then
+    echo "usage: [NNODES=1] [NODE_RANK=0] [MASTER_ADDR=127.0.0.1] [PORT=29500] $0 CONFIG GPUS [arguments of train.py]" >&2
+    exit 2
+fi
+. "$(dirname "${BASH_SOURCE[0]}")/dist_common.sh"
+launch "$2" train.py "$1" "${@:3}"
