@@ -17,10 +17,8 @@ class BuildWithMim(build_py):
 
     def run(self) -> None:
         super().run()
-        if self.editable_mode:
-            target = ROOT / 'lckd_mm' / '.mim'
-        else:
-            target = Path(self.build_lib).resolve() / 'lckd_mm' / '.mim'
+        package = ROOT if self.editable_mode else Path(self.build_lib).resolve()
+        target = package / 'lckd_mm' / '.mim'
         # Made anew, for a file that has gone must not stay.
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)

@@ -288,7 +288,9 @@ def load_data(f: Any, map_location: Any = None, **_: Any) -> Any:
     """
     name = os.fspath(f) if isinstance(f, (str, os.PathLike)) else getattr(f, 'name', 'the checkpoint')
     try:
-        with torch.serialization.safe_globals(list(_table())):
+        with torch.serialization.safe_globals(list(_table())), warnings.catch_warnings():
+            # Of a TorchScript archive, torch announces that it will be run, and then refuses it.
+            warnings.filterwarnings('ignore', message='.*looks like a TorchScript archive')
             data = torch.load(f, map_location=map_location, weights_only=True)
     except (OSError, MemoryError, torch.OutOfMemoryError):
         raise
@@ -430,7 +432,6 @@ def mend_resumed_histories() -> None:
 
     Needed for as long as `mend_checkpoints` is.
     """
-    import numpy as np
     from mmengine.logging import HistoryBuffer, MessageHub
 
     original = MessageHub.load_state_dict
@@ -442,8 +443,8 @@ def mend_resumed_histories() -> None:
             return value
         buffer = HistoryBuffer(max_length=value['max_length'])
         # Copies: the checkpoint may be mapped into memory or shared.
-        buffer._log_history = np.array(value['log_history'].cpu())
-        buffer._count_history = np.array(value['count_history'].cpu())
+        buffer._log_history = value['log_history'].cpu().numpy().copy()
+        buffer._count_history = value['count_history'].cpu().numpy().copy()
         return buffer
 
     @functools.wraps(original)

@@ -68,8 +68,10 @@ def main():
     parser.add_argument('--resume')
     parser.add_argument('--launcher', default='none')
     args = parser.parse_args()
+    compat = load_compat()
+    # Without this one, mmengine's Runner does not even start on some machines.
+    compat.mend_torchvision_without_ops()
     if args.mends == 'mended':
-        compat = load_compat()
         compat.mend_checkpoints()
         compat.mend_resumed_histories()
         compat.mend_distributed_without_gpu()
