@@ -1,0 +1,25 @@
+import pytest
+import torch
+from mmdet.models.backbones import ResNet
+
+
+@pytest.fixture(scope='session')
+def pre_activations(photographs: torch.Tensor) -> list:
+    """The residual sums before the last ReLU of the four stages of a ResNet-50 with random weights and BN scales."""
+    torch.manual_seed(0)
+    network = ResNet(depth=50, norm_eval=False).train()
+    network.init_weights()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.2, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.3)
+        elif isinstance(module, torch.nn.ReLU):
+            module.inplace = False
+    records = []
+    for stage in (1, 2, 3, 4):
+        relu = getattr(network, f'layer{stage}')[-1].relu
+        relu.register_forward_pre_hook(lambda _, inputs: records.append(inputs[0]))
+    with torch.no_grad():
+        network(photographs)
+    # The ReLU of a bottleneck is called three times, the last time on the sum.
+    return records[2::3]

@@ -1,0 +1,289 @@
+import functools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lckd_mm.spectral import METHODS, transmitting_matrix, transmitting_spectral_norm
+
+from .published import published_spectral_norm, published_transmitting_matrix
+
+SHAPES = {
+    'pooled': ((3, 6, 8, 8), (3, 9, 4, 4)),
+    'same size': ((2, 7, 5, 5), (2, 4, 5, 5)),
+    'one channel': ((2, 1, 6, 6), (2, 5, 3, 3)),
+    'one channel each': ((2, 1, 4, 4), (2, 1, 4, 4)),
+    'one pixel': ((2, 6, 4, 4), (2, 5, 1, 1)),
+    'batch of one': ((1, 6, 4, 4), (1, 5, 2, 2)),
+    'other aspect ratio': ((2, 6, 12, 4), (2, 5, 3, 5)),
+    'no integer ratio': ((2, 6, 7, 9), (2, 5, 3, 4)),
+    'first smaller': ((2, 6, 3, 3), (2, 5, 6, 6)),
+    'tokens': ((2, 16, 6), (2, 16, 5)),
+    'tokens of two sizes': ((2, 16, 6), (2, 9, 5)),
+    'tokens after a map': ((2, 6, 8, 8), (2, 16, 5)),
+    'odd number of tokens with a class token': ((2, 17, 6), (2, 17, 5)),
+}
+
+
+def _randn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def _pair(name: str, dtype: torch.dtype = torch.float64) -> tuple:
+    first, second = SHAPES[name]
+    return _randn(*first, dtype=dtype), _randn(*second, dtype=dtype, seed=1)
+
+
+def _svd_sigma(x: Tensor, y: Tensor) -> Tensor:
+    """The yardstick: float64 SVD of a matrix formed here, for equal sizes or an integer pooling ratio."""
+    x, y = x.double(), y.double()
+    if x.shape[2] != y.shape[2]:
+        ratio = x.shape[2] // y.shape[2]
+        x = x.unfold(2, ratio, ratio).unfold(3, ratio, ratio).mean((-1, -2))
+    matrix = torch.einsum('bchw,bdhw->bcd', x, y) / (y.shape[2] * y.shape[3])
+    return torch.linalg.svdvals(matrix)[:, 0]
+
+
+def test_transmitting_matrix_is_the_published_one() -> None:
+    x, y = _pair('pooled')
+    torch.testing.assert_close(transmitting_matrix(x, y), published_transmitting_matrix(x, y))
+    assert transmitting_matrix(x, y).shape == (3, 6, 9)
+
+
+def test_transmitting_matrix_of_tokens_is_that_of_the_same_positions() -> None:
+    x, y = _randn(2, 6, 4, 4), _randn(2, 5, 4, 4, seed=1)
+    tokens = transmitting_matrix(x.flatten(2).transpose(1, 2), y.flatten(2).transpose(1, 2))
+    torch.testing.assert_close(tokens, transmitting_matrix(x, y))
+
+
+def test_tokens_of_another_number_are_pooled_as_a_square() -> None:
+    x, y = _randn(2, 6, 4, 4), _randn(2, 5, 2, 2, seed=1)
+    torch.testing.assert_close(transmitting_matrix(x.flatten(2).transpose(1, 2), y), transmitting_matrix(x, y))
+
+
+@pytest.mark.parametrize('name', SHAPES)
+@pytest.mark.parametrize('method', METHODS)
+def test_every_shape_gives_the_norm_of_its_transmitting_matrix(name: str, method: str) -> None:
+    x, y = _pair(name)
+    expected = torch.linalg.matrix_norm(transmitting_matrix(x, y), ord=2)
+    sigma = transmitting_spectral_norm(x, y, method=method, n_iters=500 if method == 'power' else 9)
+    torch.testing.assert_close(sigma, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize('name', SHAPES)
+@pytest.mark.parametrize('method', METHODS)
+def test_gradient_is_right_in_both_arguments(name: str, method: str) -> None:
+    x, y = (t.requires_grad_() for t in _pair(name))
+    # The derivative of the power iteration is exact however few its steps; Lanczos' is once it has converged.
+    n_iters = 3 if method == 'power' else 9
+    function = functools.partial(transmitting_spectral_norm, method=method, n_iters=n_iters)
+    assert torch.autograd.gradcheck(function, (x, y))
+
+
+@pytest.mark.parametrize('n_iters', [1, 2, 5, 10])
+@pytest.mark.parametrize('name', ['pooled', 'same size', 'one channel', 'one pixel', 'batch of one'])
+def test_power_is_the_published_iteration_in_value_and_gradient(name: str, n_iters: int) -> None:
+    x, y = (t.requires_grad_() for t in _pair(name))
+    weights = torch.arange(1.0, x.shape[0] + 1, dtype=x.dtype)
+    published = published_spectral_norm(x, y, n_iters, start=x.new_ones(x.shape[1]))
+    expected = torch.autograd.grad(published @ weights, (x, y))
+    ours = transmitting_spectral_norm(x, y, method='power', n_iters=n_iters)
+    torch.testing.assert_close(ours, published, rtol=1e-12, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(ours @ weights, (x, y)), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_gradient_is_that_of_autograd_through_the_svd(method: str) -> None:
+    x, y = (t.requires_grad_() for t in _pair('same size'))
+    expected = torch.autograd.grad(torch.linalg.matrix_norm(transmitting_matrix(x, y), ord=2).sum(), (x, y))
+    n_iters = 500 if method == 'power' else 7
+    ours = torch.autograd.grad(transmitting_spectral_norm(x, y, method=method, n_iters=n_iters).sum(), (x, y))
+    torch.testing.assert_close(ours, expected, rtol=1e-7, atol=1e-10)
+
+
+def test_lanczos_with_five_products_is_exact_to_1e_4_before_the_relu(pre_activations: list) -> None:
+    for x, y in zip(pre_activations, pre_activations[1:]):
+        error = transmitting_spectral_norm(x, y) / _svd_sigma(x, y) - 1
+        assert error.abs().max() < 1e-4
+
+
+def test_lanczos_is_never_worse_than_power_at_the_same_number_of_products(pre_activations: list) -> None:
+    for x, y in zip(pre_activations, pre_activations[1:]):
+        x, y = x.double(), y.double()
+        exact = _svd_sigma(x, y)
+        for n_iters in (2, 3, 5):
+            lanczos = (transmitting_spectral_norm(x, y, n_iters=n_iters) / exact - 1).abs().max()
+            power = (transmitting_spectral_norm(x, y, method='power', n_iters=n_iters) / exact - 1).abs().max()
+            assert lanczos <= power
+
+
+def test_svd_is_exact_to_1e_6_in_float32(pre_activations: list) -> None:
+    for x, y in zip(pre_activations, pre_activations[1:]):
+        torch.testing.assert_close(
+            transmitting_spectral_norm(x, y, method='svd').double(), _svd_sigma(x, y), rtol=1e-6, atol=0
+        )
+
+
+@pytest.mark.parametrize('zero', ['x', 'y', 'both', 'one image'])
+@pytest.mark.parametrize('method', METHODS)
+def test_zero_features_give_zero_norm_and_zero_gradient(method: str, zero: str) -> None:
+    x, y = _pair('pooled', torch.float32)
+    if zero == 'one image':
+        x[1] = 0
+    if zero in ('x', 'both'):
+        x = torch.zeros_like(x)
+    if zero in ('y', 'both'):
+        y = torch.zeros_like(y)
+    x.requires_grad_()
+    y.requires_grad_()
+    sigma = transmitting_spectral_norm(x, y, method=method)
+    sigma.sum().backward()
+    empty = [1] if zero == 'one image' else [0, 1, 2]
+    assert sigma[empty].eq(0).all()
+    assert x.grad[empty].eq(0).all()
+    assert y.grad[empty].eq(0).all()
+    if zero == 'one image':
+        assert (sigma[[0, 2]] > 0).all()
+        assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_a_non_finite_map_is_seen_in_its_own_image_alone(method: str, value: float) -> None:
+    for index in range(2):
+        maps = _pair('pooled', torch.float32)
+        expected = transmitting_spectral_norm(*maps, method=method)
+        maps[index][1, 2, 0, 0] = value
+        sigma = transmitting_spectral_norm(*maps, method=method)
+        assert not sigma[1].isfinite()
+        torch.testing.assert_close(sigma[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.parametrize('method', ['lanczos', 'svd'])
+def test_channels_that_sum_to_zero_do_not_hide_the_norm(method: str) -> None:
+    base = _randn(2, 1, 4, 4)
+    x = torch.cat([base, -base], 1)
+    assert (transmitting_spectral_norm(x, x, method=method) > 0.1).all()
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_rank_one_maps_break_no_iteration(method: str) -> None:
+    x = _randn(2, 6, 1, 1) * _randn(2, 1, 4, 4, seed=1).abs()
+    y = _randn(2, 5, 1, 1, seed=2) * _randn(2, 1, 4, 4, seed=3).abs()
+    sigma = transmitting_spectral_norm(x.float(), y.float(), method=method)
+    torch.testing.assert_close(sigma.double(), _svd_sigma(x, y), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_strides_do_not_matter(method: str) -> None:
+    x, y = _pair('pooled', torch.float32)
+    expected = transmitting_spectral_norm(x, y, method=method)
+    strided = x.repeat_interleave(2, 3)[..., ::2]
+    assert not strided.is_contiguous()
+    last = y.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(transmitting_spectral_norm(strided, last, method=method), expected)
+    transposed = transmitting_spectral_norm(x.transpose(2, 3), y.transpose(2, 3), method=method)
+    torch.testing.assert_close(transposed, expected)
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_maps_are_summed_in_float32(method: str, dtype: torch.dtype) -> None:
+    x, y = (t.to(dtype) for t in _pair('pooled', torch.float32))
+    sigma = transmitting_spectral_norm(x, y, method=method)
+    assert sigma.dtype == torch.float32
+    torch.testing.assert_close(sigma, transmitting_spectral_norm(x.float(), y.float(), method=method))
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_largest_float16_activations_do_not_overflow(method: str) -> None:
+    x, y = torch.full((1, 512, 4, 4), 6e4, dtype=torch.float16), torch.full((1, 256, 4, 4), 6e4, dtype=torch.float16)
+    x.requires_grad_()
+    sigma = transmitting_spectral_norm(x, y, method=method)
+    # A constant map c1 x c2 has the norm c1 c2 sqrt(C1 C2).
+    torch.testing.assert_close(sigma, x.detach()[0, :1, 0, 0].float() ** 2 * (512 * 256) ** 0.5, rtol=1e-5, atol=0)
+    sigma.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_autocast_changes_neither_value_nor_gradient(method: str) -> None:
+    def run(enabled: bool) -> tuple:
+        x, y = (t.requires_grad_() for t in _pair('pooled', torch.float32))
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
+            sigma = transmitting_spectral_norm(x, y, method=method)
+            sigma.sum().backward()
+        return sigma.detach(), x.grad, y.grad
+
+    torch.testing.assert_close(run(True), run(False), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_two_calls_give_the_same_bits(method: str) -> None:
+    x, y = _pair('pooled', torch.float32)
+    first = transmitting_spectral_norm(x, y, method=method)
+    torch.manual_seed(5)
+    assert torch.equal(first, transmitting_spectral_norm(x, y, method=method))
+
+
+def test_float64_stays_float64_and_mixed_inputs_become_it() -> None:
+    x, y = _pair('pooled')
+    assert transmitting_spectral_norm(x, y).dtype == torch.float64
+    assert transmitting_spectral_norm(x.float(), y).dtype == torch.float64
+
+
+def test_a_second_derivative_is_refused() -> None:
+    x, y = (t.requires_grad_() for t in _pair('same size'))
+    (grad,) = torch.autograd.grad(transmitting_spectral_norm(x, y).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match='no second derivative'):
+        grad.sum().backward()
+
+
+def test_maps_without_gradient_keep_nothing_for_backward() -> None:
+    x, y = _pair('same size')
+    assert transmitting_spectral_norm(x, y).grad_fn is None
+    with torch.no_grad():
+        assert transmitting_spectral_norm(x.requires_grad_(), y).grad_fn is None
+
+
+@pytest.mark.parametrize('which', [0, 1])
+def test_only_the_map_that_asks_for_it_gets_a_gradient(which: int) -> None:
+    maps = list(_pair('same size'))
+    maps[which].requires_grad_()
+    transmitting_spectral_norm(*maps).sum().backward()
+    assert maps[which].grad.abs().sum() > 0
+    assert maps[1 - which].grad is None
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'error', 'message'),
+    [
+        (dict(method='lancsoz'), ValueError, "did you mean 'lanczos'"),
+        (dict(method='qr'), ValueError, "'lanczos', 'power', 'svd'"),
+        (dict(n_iters=0), ValueError, 'n_iters=0'),
+        (dict(n_iters=-3), ValueError, 'n_iters=-3'),
+        (dict(n_iters=2.0), TypeError, 'n_iters=2.0'),
+        (dict(n_iters=True), TypeError, 'n_iters=True'),
+    ],
+)
+def test_bad_settings_are_refused_by_name(kwargs: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        transmitting_spectral_norm(*_pair('pooled'), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ('x', 'y', 'error', 'message'),
+    [
+        (torch.ones(2, 3, 4, 4, dtype=torch.int64), torch.ones(2, 3, 4, 4), TypeError, 'x is torch.int64'),
+        (torch.ones(2, 3, 4, 4), [1.0], TypeError, 'y is list'),
+        (torch.ones(2, 3), torch.ones(2, 3, 4, 4), ValueError, r'x has shape \(2, 3\)'),
+        (torch.ones(2, 3, 4, 4), torch.ones(3, 3, 4, 4), ValueError, 'batch size 2 and y 3'),
+        (torch.ones(2, 3, 0, 4), torch.ones(2, 3, 4, 4), ValueError, 'at least one element'),
+        (torch.ones(2, 17, 3), torch.ones(2, 3, 4, 4), ValueError, '17 tokens and a map of 16 positions'),
+    ],
+)
+@pytest.mark.parametrize('function', [transmitting_matrix, transmitting_spectral_norm])
+def test_bad_maps_are_refused_by_name(function: callable, x: Tensor, y: Tensor, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        function(x, y)
