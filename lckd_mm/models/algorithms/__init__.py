@@ -1,0 +1,3 @@
+from .lipschitz_distill import LipschitzDistill
+
+__all__ = ['LipschitzDistill']

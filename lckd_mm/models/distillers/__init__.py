@@ -1,0 +1,3 @@
+from .lipschitz_distiller import LipschitzDistiller
+
+__all__ = ['LipschitzDistiller']

@@ -1,0 +1,418 @@
+import contextlib
+import copy
+from inspect import signature
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmengine.logging import MessageHub
+from mmrazor.models.architectures.connectors import OFDTeacherConnector
+from mmrazor.models.distillers import OFDDistiller
+from mmrazor.registry import MODELS
+from torch import Tensor, nn
+
+from lckd_mm.spectral import pair_feature_maps
+from lckd_mm.spectral.naming import unknown_name
+
+from ..losses import LipschitzLoss
+from ..task_modules import ForwardStop
+
+Tap = Union[str, Dict[str, Any]]
+
+
+@MODELS.register_module()
+class LipschitzDistiller(OFDDistiller):
+    """A ``ConfigurableDistiller`` that takes its taps once, adapts them, and checks the set-up before the first step.
+
+    Beyond ``ConfigurableDistiller`` (and the margins of ``OFDDistiller``):
+
+    - ``taps`` names the layers once, for both networks; ``recorder='taps'`` in a mapping means all of them, in order.
+    - A mapping's ``recorder`` may be a list, gathered into the tuple that :class:`SpectralNormConnector` wants.
+    - The student's taps pass adapters to the teacher's channel counts, which are read off the two models.
+    - Names, channel counts, sizes and losses are tried on a probe image when the models are handed over.
+
+    Args:
+        taps (Sequence[str | dict], optional): Layers of both networks, first to last. A string is a module name, recorded
+            by :class:`PreActivationRecorder`. A dict is a recorder config (its ``type`` defaults to ``'PreActivation'``)
+            that may hold ``record_idx`` and ``data_idx`` for modules called several times or with several outputs.
+            They become the recorders ``tap0``, ``tap1``, ... Defaults to None.
+        student_taps (Sequence[str | dict], optional): The student's, where they differ from ``taps``. Defaults to None.
+        teacher_taps (Sequence[str | dict], optional): The teacher's, where they differ from ``taps``. Defaults to None.
+        adapters (bool | str | Sequence[dict | None]): ``'auto'``, a :class:`PointwiseAdapter` on each of the student's taps
+            that has another channel count than the teacher's; True, on every tap (the published settings); False, on
+            none: spectral norms need no equal channel counts; or a connector config or None for each tap, to which
+            ``in_channels`` and ``out_channels`` are given. Defaults to ``'auto'``.
+        probe_size (Sequence[int]): Height and width in pixels of the probe image. Defaults to (128, 128).
+        student_recorders, teacher_recorders, distill_deliveries, connectors, distill_losses, loss_forward_mappings: As
+            in ``ConfigurableDistiller``.
+
+    Attributes:
+        spectral_norms (Dict[str, Dict[str, Tensor]]): For each :class:`LipschitzLoss` its latest detached inputs
+            ``student`` and ``teacher``, (pairs, batch).
+
+    Raises:
+        ValueError: At construction: another number of taps on the two sides, a mapping that names an unknown loss,
+            argument, recorder or connector. When the models are handed over: an unknown tap, a tap that yields no
+            feature map, maps that cannot be paired, a loss that cannot be computed of them.
+        RuntimeError: In training: a teacher's tap is not finite; names the tap and the iteration.
+    """
+
+    def __init__(
+        self,
+        taps: Optional[Sequence[Tap]] = None,
+        student_taps: Optional[Sequence[Tap]] = None,
+        teacher_taps: Optional[Sequence[Tap]] = None,
+        adapters: Union[bool, str, Sequence[Optional[dict]]] = 'auto',
+        probe_size: Sequence[int] = (128, 128),
+        student_recorders: Optional[Dict[str, Dict]] = None,
+        teacher_recorders: Optional[Dict[str, Dict]] = None,
+        loss_forward_mappings: Optional[Dict[str, Dict]] = None,
+        **kwargs: Any,
+    ) -> None:
+        student_taps = list(student_taps if student_taps is not None else taps or ())
+        teacher_taps = list(teacher_taps if teacher_taps is not None else taps or ())
+        if len(student_taps) != len(teacher_taps):
+            raise ValueError(
+                f'the student has {len(student_taps)} taps {student_taps} and the teacher {len(teacher_taps)} '
+                f'{teacher_taps}, but each tap of the one is compared with that of the other: name as many on either side.'
+            )
+        self._tap_names = [f'tap{i}' for i in range(len(student_taps))]
+        self._indices: Dict[Tuple[bool, str], Dict[str, int]] = {}
+        super().__init__(
+            student_recorders={**self._tap_recorders(student_taps, True), **(student_recorders or {})},
+            teacher_recorders={**self._tap_recorders(teacher_taps, False), **(teacher_recorders or {})},
+            loss_forward_mappings=self._name_taps(loss_forward_mappings),
+            **kwargs,
+        )
+        if isinstance(adapters, str) and adapters != 'auto':
+            raise ValueError(f"adapters={adapters!r} is unknown: give 'auto', True, False or a config for each tap.")
+        if not isinstance(adapters, (bool, str)) and len(adapters) != len(self._tap_names):
+            raise ValueError(
+                f'adapters has {len(adapters)} entries for {len(self._tap_names)} taps: give one for each, or None.'
+            )
+        self._adapters_wanted = adapters
+        self.adapters = nn.ModuleDict()
+        self.probe_size = tuple(probe_size)
+        self.spectral_norms: Dict[str, Dict[str, Tensor]] = {}
+        self._adapted: Dict[str, Tensor] = {}
+        self._probed: Dict[bool, bool] = {True: False, False: False}
+
+    # -- configuration -------------------------------------------------------------------------------------------------
+
+    def _tap_recorders(self, taps: Sequence[Tap], from_student: bool) -> Dict[str, Dict]:
+        recorders = {}
+        for name, tap in zip(self._tap_names, taps):
+            recorder = dict(source=tap) if isinstance(tap, str) else dict(tap)
+            self._indices[from_student, name] = {
+                k: recorder.pop(k) for k in ('record_idx', 'data_idx') if k in recorder
+            }
+            recorders[name] = {'type': 'PreActivation', **recorder}
+        return recorders
+
+    def _name_taps(self, mappings: Optional[Dict[str, Dict]]) -> Dict[str, Dict]:
+        """Replace ``recorder='taps'`` by the list of all taps."""
+        mappings = copy.deepcopy(dict(mappings or {}))
+        for mapping in mappings.values():
+            for record in mapping.values() if isinstance(mapping, dict) else ():
+                if record.get('recorder') == 'taps':
+                    if not self._tap_names:
+                        raise ValueError(
+                            "a mapping says recorder='taps', but no taps are given: name the layers in `taps`."
+                        )
+                    record['recorder'] = list(self._tap_names)
+        return mappings
+
+    def _check_loss_forward_mappings(
+        self,
+        losses: nn.ModuleDict,
+        loss_forward_mappings: Dict[str, Dict],
+        student_recorders: Any,
+        teacher_recorders: Any,
+    ) -> None:
+        """As the base class, for lists of recorders too, and with the valid names in the message."""
+        for loss_name, mapping in loss_forward_mappings.items():
+            if loss_name not in losses:
+                raise ValueError(unknown_name('loss_forward_mappings: loss', loss_name, losses))
+            parameters = signature(losses[loss_name].forward).parameters
+            for argument, record in mapping.items():
+                where = f'loss_forward_mappings.{loss_name}.{argument}'
+                if argument not in parameters:
+                    raise ValueError(unknown_name(f'{where}: argument', argument, parameters))
+                if not isinstance(record.get('from_student'), bool) or 'recorder' not in record:
+                    raise ValueError(
+                        f'{where} is {dict(record)}, but needs a `recorder` and `from_student=True` or False.'
+                    )
+                recorders = (student_recorders if record['from_student'] else teacher_recorders).recorders
+                for name in _names(record):
+                    if name not in recorders:
+                        side = 'student' if record['from_student'] else 'teacher'
+                        raise ValueError(unknown_name(f"{where}: the {side}'s recorder", name, recorders))
+                if record.get('connector') and record['connector'] not in self.connectors:
+                    raise ValueError(unknown_name(f'{where}: connector', record['connector'], self.connectors))
+            missing = [n for n, p in parameters.items() if p.default is p.empty and n not in mapping]
+            if missing:
+                raise ValueError(f'loss_forward_mappings.{loss_name} says nothing of {missing}, which the loss needs.')
+
+    def _records(self, from_student: bool) -> Iterator[Tuple[str, Dict]]:
+        """Every (recorder name, record) that the losses read on one side."""
+        for mapping in self.loss_forward_mappings.values():
+            for record in mapping.values():
+                if record['from_student'] is from_student:
+                    for name in _names(record):
+                        yield name, record
+
+    def source(self, name: str, from_student: bool) -> str:
+        """The module a recorder listens to: ``'backbone.layer1'``."""
+        return self._manager(from_student).get_recorder(name).source
+
+    def _manager(self, from_student: bool) -> Any:
+        return self.student_recorders if from_student else self.teacher_recorders
+
+    # -- set-up against the models ---------------------------------------------------------------------------------------
+
+    def prepare_from_student(self, model: nn.Module) -> None:
+        """Initialise the student's recorders and read off its taps' shapes."""
+        self._prepare(model, True)
+
+    def prepare_from_teacher(self, model: nn.Module) -> None:
+        """Initialise the teacher's recorders and read off its taps' shapes."""
+        self._prepare(model, False)
+
+    def _prepare(self, model: nn.Module, from_student: bool) -> None:
+        side = 'student' if from_student else 'teacher'
+        manager = self._manager(from_student)
+        modules = dict(model.named_modules())
+        parameters = dict(model.named_parameters())
+        for recorder in manager.recorders.values():
+            kind = type(recorder).__name__
+            known = parameters if kind.startswith('Parameter') else modules
+            if not kind.startswith(('Function', 'Method')) and recorder.source not in known:
+                raise ValueError(unknown_name(f"the {side}'s tap", recorder.source, [n for n in known if n]))
+        manager.initialize(model)
+        self._probe(model, from_student)
+        self._probed[from_student] = True
+        if all(self._probed.values()):
+            self._match()
+            self._reset_records()
+
+    def forward_stop(self, model: nn.Module, from_student: bool) -> ForwardStop:
+        """What ends a forward of ``model`` once every record of its side is there."""
+        needed: Dict[str, int] = {}
+        for name, record in self._records(from_student):
+            index = self._indices.get((from_student, name), {}).get('record_idx', record.get('record_idx', 0))
+            needed[name] = max(needed.get(name, 0), index + 1)
+        recorders = self._manager(from_student).recorders
+        sources = {recorders[name].source for name in needed}
+        modules = [module for name, module in model.named_modules() if name in sources]
+        return ForwardStop(modules, lambda: all(len(recorders[n].data_buffer) >= k for n, k in needed.items()))
+
+    def _probe(self, model: nn.Module, from_student: bool) -> None:
+        """Fill the recorders of one side from a probe image."""
+        side = 'student' if from_student else 'teacher'
+        like = next(model.parameters())
+        image = torch.zeros(1, 3, *self.probe_size, dtype=like.dtype, device=like.device)
+        stop = self.forward_stop(model, from_student)
+        with _evaluating(model), self._manager(from_student), torch.no_grad():
+            try:
+                # A feature extractor needs no annotations; whatever lacks one is run in the mode that needs none either.
+                stop.run(model.extract_feat if hasattr(model, 'extract_feat') else model, image)
+            except Exception as error:
+                raise ValueError(
+                    f'the {side} does not run on a probe image of {self.probe_size[0]} x {self.probe_size[1]} pixels '
+                    f"({type(error).__name__}: {error}); set the distiller's `probe_size` to a size it takes."
+                ) from error
+            finally:
+                stop.remove()
+        for name in dict(self._records(from_student)):
+            if not self._manager(from_student).get_recorder(name).data_buffer:
+                raise ValueError(
+                    f"the {side}'s tap {self.source(name, from_student)!r} recorded nothing: the forward pass of "
+                    f'{type(model).__name__} does not reach it before its head; tap the backbone or the neck.'
+                )
+
+    def _match(self) -> None:
+        """Compare the two sides' probe records, build the adapters, try the losses."""
+        channels: Dict[str, Tuple[int, int]] = {}
+        for loss_name, mapping in self.loss_forward_mappings.items():
+            by_side = {side: [r for r in mapping.values() if r['from_student'] is side] for side in (True, False)}
+            for side, records in by_side.items():
+                for record in records:
+                    if isinstance(record['recorder'], (list, tuple)):
+                        self._check_pairs(record, side)
+            students, teachers = by_side[True], by_side[False]
+            if len(students) != 1 or len(teachers) != 1:
+                continue
+            student_names, teacher_names = _names(students[0]), _names(teachers[0])
+            if len(student_names) != len(teacher_names):
+                raise ValueError(
+                    f"loss {loss_name!r} compares {len(student_names)} of the student's taps with {len(teacher_names)} of the "
+                    "teacher's: name as many on either side."
+                )
+            for student_name, teacher_name in zip(student_names, teacher_names):
+                if student_name not in self._tap_names and not isinstance(students[0]['recorder'], (list, tuple)):
+                    continue
+                pair = (
+                    _n_channels(self._recorded(student_name, True, students[0])),
+                    _n_channels(self._recorded(teacher_name, False, teachers[0])),
+                )
+                if channels.setdefault(student_name, pair) != pair:
+                    raise ValueError(
+                        f"the student's tap {self.source(student_name, True)!r} is compared with {channels[student_name][1]} "
+                        f"and with {pair[1]} of the teacher's channels: name it twice, as two taps."
+                    )
+        self._build_adapters(channels)
+        self._try_losses()
+
+    def _check_pairs(self, record: Dict, from_student: bool) -> None:
+        side = 'student' if from_student else 'teacher'
+        maps = []
+        for name in record['recorder']:
+            feature = self._recorded(name, from_student, record)
+            source = self.source(name, from_student)
+            if isinstance(feature, (tuple, list)):
+                raise ValueError(
+                    f"the {side}'s tap {source!r} yields a {type(feature).__name__} of {len(feature)}, no feature map: pick "
+                    f'one of them, dict(source={source!r}, data_idx=0).'
+                )
+            if not isinstance(feature, Tensor) or feature.dim() not in (3, 4):
+                got = f'shape {tuple(feature.shape)}' if isinstance(feature, Tensor) else type(feature).__name__
+                raise ValueError(
+                    f"the {side}'s tap {source!r} yields no feature map but {got}: tap a layer whose output is (B, C, H, W), "
+                    'or (B, N, C) for tokens.'
+                )
+            maps.append((source, feature))
+        for (first, x), (second, y) in zip(maps, maps[1:]):
+            try:
+                pair_feature_maps(x, y)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"the {side}'s taps {first!r} and {second!r} cannot be paired: {error}") from error
+
+    def _build_adapters(self, channels: Dict[str, Tuple[int, int]]) -> None:
+        wanted = self._adapters_wanted
+        for name, (student, teacher) in channels.items():
+            if isinstance(wanted, (bool, str)):
+                config = (
+                    dict(type='PointwiseAdapter')
+                    if wanted is True or (wanted == 'auto' and student != teacher)
+                    else None
+                )
+            else:
+                config = wanted[self._tap_names.index(name)] if name in self._tap_names else None
+            if config is not None:
+                adapter = MODELS.build(dict(config, in_channels=student, out_channels=teacher))
+                like = self._recorded(name, True, {})
+                self.adapters[name] = adapter.to(like.device)
+
+    def _try_losses(self) -> None:
+        """Compute each loss once on the probe, so that what does not fit is said now."""
+        with _evaluating(self), torch.no_grad():
+            for loss_name, mapping in self.loss_forward_mappings.items():
+                connectors = [self.connectors[r['connector']] for r in mapping.values() if r.get('connector')]
+                # Their margins come with the teacher's weights, later.
+                if any(isinstance(c, OFDTeacherConnector) and c.margin is None for c in connectors):
+                    self._check_same_shape(loss_name, mapping)
+                    continue
+                try:
+                    self._compute_loss(loss_name, mapping)
+                except Exception as error:
+                    raise ValueError(f'loss {loss_name!r} cannot be computed of its taps: {error}') from error
+        self.spectral_norms.clear()
+
+    def _check_same_shape(self, loss_name: str, mapping: Dict) -> None:
+        shapes = []
+        for record in mapping.values():
+            plain = {k: v for k, v in record.items() if k != 'connector' or record['from_student']}
+            shapes.append(tuple(self.get_record(**plain).shape))
+        if len(set(shapes)) > 1:
+            raise ValueError(
+                f'loss {loss_name!r} compares maps of shapes {shapes}: tap both networks at the same stride.'
+            )
+
+    # -- training --------------------------------------------------------------------------------------------------------
+
+    def _recorded(self, name: str, from_student: bool, record: Dict) -> Any:
+        indices = {k: record[k] for k in ('record_idx', 'data_idx') if k in record}
+        indices.update(self._indices.get((from_student, name), {}))
+        return self._manager(from_student).get_recorder(name).get_record_data(**indices)
+
+    def get_record(
+        self,
+        recorder: Union[str, Sequence[str]],
+        from_student: bool,
+        record_idx: int = 0,
+        data_idx: Optional[int] = None,
+        connector: Optional[str] = None,
+        connector_idx: Optional[int] = None,
+    ) -> Any:
+        """As the base class; a list of recorders gives a tuple, and the student's taps come adapted."""
+        record = dict(recorder=recorder, record_idx=record_idx, data_idx=data_idx)
+        maps = []
+        for name in _names(record):
+            if from_student and name in self.adapters:
+                if name not in self._adapted:
+                    self._adapted[name] = self.adapters[name](self._recorded(name, True, record))
+                maps.append(self._adapted[name])
+            else:
+                maps.append(self._recorded(name, from_student, record))
+        data = tuple(maps) if isinstance(recorder, (list, tuple)) else maps[0]
+        if connector:
+            data = self.connectors[connector](data)
+        return data if connector_idx is None else data[connector_idx]
+
+    def _compute_loss(self, loss_name: str, mapping: Dict) -> Tensor:
+        arguments = {argument: self.get_record(**record) for argument, record in mapping.items()}
+        loss = self.distill_losses[loss_name]
+        if isinstance(loss, LipschitzLoss):
+            self.spectral_norms[loss_name] = {argument: norms.detach() for argument, norms in arguments.items()}
+        return loss(**arguments)
+
+    def compute_distill_losses(self) -> Dict[str, Tensor]:
+        """Compute every loss of the current records, which are then let go of."""
+        try:
+            losses = {name: self._compute_loss(name, mapping) for name, mapping in self.loss_forward_mappings.items()}
+            self._check_teacher_finite(losses)
+        finally:
+            self._reset_records()
+        return losses
+
+    def _check_teacher_finite(self, losses: Dict[str, Tensor]) -> None:
+        """A loss that is finite was computed of finite maps; only where one is not are the maps looked at."""
+        if not losses or torch.stack([loss.detach().sum().float() for loss in losses.values()]).isfinite().all():
+            return
+        for name, record in self._records(False):
+            feature = self._recorded(name, False, record)
+            if isinstance(feature, Tensor) and not feature.isfinite().all():
+                iteration = MessageHub.get_current_instance().get_info('iter', 0) + 1
+                n_bad = int((~feature.isfinite()).sum())
+                raise RuntimeError(
+                    f"the teacher's tap {self.source(name, False)!r} is not finite at iteration {iteration} ({n_bad} of "
+                    f'{feature.numel()} values): check the teacher checkpoint and the input, or train without --amp.'
+                )
+
+    def _reset_records(self) -> None:
+        # The student's maps hold the graph, and with it the memory, of the iteration.
+        self._adapted.clear()
+        for side in (True, False):
+            for recorder in self._manager(side).recorders.values():
+                recorder.reset_data_buffer()
+
+
+def _names(record: Dict) -> List[str]:
+    names = record['recorder']
+    return list(names) if isinstance(names, (list, tuple)) else [names]
+
+
+def _n_channels(feature: Any) -> int:
+    return feature.shape[1] if feature.dim() == 4 else feature.shape[-1]
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Within the context every module is in evaluation mode; afterwards each is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

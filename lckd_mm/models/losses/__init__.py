@@ -1,0 +1,3 @@
+from .lipschitz_loss import LipschitzLoss
+
+__all__ = ['LipschitzLoss']
