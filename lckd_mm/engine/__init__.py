@@ -1,0 +1,3 @@
+from .hooks import LipschitzMonitorHook, LossWeightSchedulerHook
+
+__all__ = ['LipschitzMonitorHook', 'LossWeightSchedulerHook']
