@@ -86,13 +86,15 @@ make_environment() {
             fail "LCKD_VENV=$venv is no environment with a Python and pip: there is no working $python."
         return
     fi
-    local wanted=''
-    [ -z "${LCKD_PYTHON:-}" ] || wanted="$(version_of "$(find_python)")"
+    local interpreter wanted=''
+    if [ -n "${LCKD_PYTHON:-}" ]; then
+        interpreter="$(find_python)"
+        wanted="$(version_of "$interpreter")"
+    fi
     # A set-up that was cut off leaves a .venv without pip; an interpreter that has moved, a dead link.
     if "$python" -m pip --version >/dev/null 2>&1 && [ "${wanted:-$(version_of "$python")}" = "$(version_of "$python")" ]; then
         return
     fi
-    local interpreter
     interpreter="$(find_python)"
     [ ! -e "$venv" ] || say "$venv does not work: it is made anew"
     rm -rf "$venv"
@@ -138,26 +140,30 @@ PY
 # Of the packages named here, makes pip forget those with files missing or cut short, so that it installs them again.
 forget_damaged() {
     "$python" - "${LCKD_VENV:+keep-torch}" "$requirements"/*.txt <<'PY'
-import importlib.metadata as m, pathlib, re, shutil, sys
-kept, *files = sys.argv[1:]
-names = {re.split('[=<>]', line)[0].strip() for f in files for line in open(f) if line.strip() and line[0] != '#'}
-names -= {'torch', 'torchvision'} if kept else set()
+import collections, importlib.metadata as m, pathlib, re, shutil, sys
+kept, *requirements = sys.argv[1:]
 canonical = lambda name: re.sub('[-_.]+', '-', name).lower()
-wanted = {canonical(name) for name in names}
-for dist in list(m.distributions()):
-    folder = pathlib.Path(dist._path)
-    name = canonical(folder.name.split('-')[0])
-    if folder.suffix != '.dist-info' or name not in wanted:
-        continue
-    whole = (folder / 'METADATA').is_file() and (folder / 'RECORD').is_file()
-    for file in dist.files or () if whole else ():
-        path = pathlib.Path(file.locate())
-        if file.suffix == '.pyc' or '.dist-info' in str(file):
+lines = [line for file in requirements for line in open(file) if line.strip() and line[0] != '#']
+wanted = {canonical(re.split('[=<>]', line)[0].strip()) for line in lines}
+wanted -= {'torch', 'torchvision'} if kept else set()
+dists = {pathlib.Path(dist._path): dist for dist in m.distributions()}
+# Some packages bring the same file (tests/__init__.py), and the last one's is there.
+owners = collections.Counter(str(file) for dist in dists.values() for file in dist.files or ())
+
+def is_whole(folder, dist):
+    if not (folder / 'METADATA').is_file() or not (folder / 'RECORD').is_file():
+        return False
+    for file in dist.files:
+        if file.suffix == '.pyc' or '.dist-info' in str(file) or owners[str(file)] > 1:
             continue
+        path = pathlib.Path(file.locate())
         if not path.is_file() or (file.size is not None and path.stat().st_size != file.size):
-            whole = False
-            break
-    if not whole:
+            return False
+    return True
+
+for folder, dist in dists.items():
+    name = canonical(folder.name.split('-')[0])
+    if folder.suffix == '.dist-info' and name in wanted and not is_whole(folder, dist):
         print(f'[set-up] {name} is damaged or half installed: it is installed again')
         shutil.rmtree(folder)
 PY

@@ -1,0 +1,57 @@
+import sys
+
+import pytest
+
+import lckd_mm.__main__ as command
+from lckd_mm.cli import load_config, make_parser
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text("model = dict(type='ToyModel', depth=1)\n")
+    return str(path)
+
+
+def load(*arguments):
+    parser = make_parser('')
+    return load_config(parser, parser.parse_args(arguments))
+
+
+def test_the_work_directory_is_named_after_the_config(config):
+    assert load(config).work_dir == 'work_dirs/mine'
+    assert load(config, '--work-dir', 'there').work_dir == 'there'
+    assert load(config, '--cfg-options', 'work_dir=here').work_dir == 'here'
+
+
+def test_options_override_the_config(config):
+    cfg = load(config, '--cfg-options', 'model.depth=2', '--launcher', 'pytorch')
+    assert cfg.model.depth == 2
+    assert cfg.launcher == 'pytorch'
+
+
+@pytest.mark.parametrize('name', ['none.py', 'lckd_mm::demo/none.py'])
+def test_a_config_that_is_not_there_is_named(name, capsys):
+    with pytest.raises(SystemExit):
+        load(name)
+    assert f"config '{name}' does not lead to a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('rank', ['--local_rank=1', '--local-rank=1'])
+def test_both_spellings_of_the_local_rank_are_taken(rank, config, monkeypatch):
+    # Set beforehand, so that the test leaves the environment as it was.
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    assert load(config, rank).launcher == 'none'
+
+
+def test_an_unknown_tool_is_answered_with_the_nearest():
+    with pytest.raises(SystemExit, match="'tain' is none: did you mean 'train'"):
+        command.main(['tain'])
+
+
+def test_a_tool_gets_its_arguments(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [])
+    with pytest.raises(SystemExit) as end:
+        command.main(['train', '--help'])
+    assert end.value.code == 0
+    assert '--auto-scale-lr' in capsys.readouterr().out

@@ -1,0 +1,74 @@
+"""What a project has that installed lckd_mm's wheel, and not its checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import lckd_mm
+
+ROOT = Path(lckd_mm.__file__).parents[1]
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """Built from a copy, for building leaves its intermediate files beside setup.py."""
+    folder = tmp_path_factory.mktemp('wheel')
+    leave_out = shutil.ignore_patterns('.*', '__pycache__', '*.egg-info', 'build', 'work_dirs', 'tests', 'docs')
+    shutil.copytree(ROOT, folder / 'source', ignore=leave_out)
+    command = ['wheel', '--quiet', '--no-deps', '--no-build-isolation', '--wheel-dir', folder, folder / 'source']
+    subprocess.run([sys.executable, '-m', 'pip', *map(str, command)], check=True)
+    (path,) = folder.glob('lckd_mm-*.whl')
+    return path
+
+
+def test_the_wheel_holds_every_config_and_tool(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        modes = {info.filename: info.external_attr >> 16 for info in archive.infolist()}
+    expected = [
+        path.relative_to(ROOT)
+        for folder in ('configs', 'tools')
+        for path in (ROOT / folder).rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    ]
+    assert {f'lckd_mm/.mim/{path.as_posix()}' for path in (*expected, Path('model-index.yml'))} <= set(modes)
+    assert modes['lckd_mm/.mim/tools/dist_train.sh'] & 0o111
+    assert not [name for name in modes if name.startswith(('tests/', 'configs/', 'tools/'))]
+
+
+@pytest.mark.slow
+def test_a_project_elsewhere_inherits_a_config_and_runs_a_tool_from_the_wheel(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / 'site')
+    name = next(iter(sorted((ROOT / 'configs').glob('*/*.py')))).relative_to(ROOT / 'configs').as_posix()
+    (tmp_path / 'mine.py').write_text(f"_base_ = 'lckd_mm::{name}'\nmine = 'yes'\n")
+    code = 'import lckd_mm, mmengine; c = mmengine.Config.fromfile("mine.py"); print(lckd_mm.__file__, c.mine)'
+    environment = {**os.environ, 'PYTHONPATH': str(tmp_path / 'site')}
+    for arguments, expected in (
+        (['-c', code], f'{tmp_path}/site/lckd_mm/__init__.py yes'),
+        (['-m', 'lckd_mm', 'train', '-h'], '--resume'),
+    ):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+
+
+def test_spectral_can_be_lifted_out_of_the_package(tmp_path):
+    shutil.copytree(ROOT / 'lckd_mm' / 'spectral', tmp_path / 'spectral')
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import spectral, torch
+x = torch.randn(2, 3, 4, 4)
+assert spectral.transmitting_spectral_norm(x, x).shape == (2,)
+assert not {{'lckd_mm', 'mmcv', 'mmengine', 'mmrazor'}} & set(sys.modules)
+"""
+    # -P: the working directory, where lckd_mm is, stays off the path.
+    done = subprocess.run([sys.executable, '-P', '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
