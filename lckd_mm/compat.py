@@ -155,6 +155,9 @@ def mend_config_inheritance() -> None:
     from mmengine.config.utils import MODULE2PACKAGE
     from mmengine.utils import get_installed_path as original
 
+    # It imports pkg_resources anew for each inherited file, and setuptools warns each time that it will go; the
+    # requirement `setuptools < 81` is the answer to that.
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     MODULE2PACKAGE.setdefault('lckd_mm', 'lckd_mm')
     folder = os.path.dirname(os.path.abspath(__file__))
 
