@@ -97,9 +97,10 @@ def scalars(config: str) -> Dict[str, Dict[int, dict]]:
 
 def n_parameters(config: str) -> int:
     """Parameters of the model that is deployed: of a distillation, of its student."""
-    import lckd_mm  # noqa: F401
     from mmengine.config import Config
     from mmengine.registry import MODELS, init_default_scope
+
+    import lckd_mm  # noqa: F401
 
     cfg = Config.fromfile(f'configs/demo/{config}.py')
     init_default_scope(cfg.default_scope)

@@ -7,7 +7,8 @@ from mmdet.models.backbones import ResNet
 def pre_activations(photographs: torch.Tensor) -> list:
     """The residual sums before the last ReLU of the four stages of a ResNet-50 with random weights and BN scales."""
     torch.manual_seed(0)
-    network = ResNet(depth=50, norm_eval=False).train()
+    network = ResNet(depth=50, norm_eval=False)
+    network.train()
     network.init_weights()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -67,7 +67,7 @@ class LipschitzMonitorHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         """Read the norms of the iteration."""
-        if not self.every_n_train_iters(runner, self.interval) and runner.iter:
+        if runner.iter and not self.every_n_train_iters(runner, self.interval):
             return
         rows = []
         for loss, norms in distiller_of(runner, self).spectral_norms.items():

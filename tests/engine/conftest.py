@@ -1,0 +1,1 @@
+import lckd_mm  # noqa: F401

@@ -1,0 +1,53 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.models import ResNet
+
+from lckd_mm.models import PreActivationRecorder
+
+
+def _record(network: torch.nn.Module, source: str, x: torch.Tensor) -> tuple:
+    recorder = PreActivationRecorder(source)
+    recorder.initialize(network)
+    with recorder, torch.no_grad():
+        output = network(x)
+    return recorder.data_buffer, output
+
+
+@pytest.mark.parametrize('depth', [18, 50])
+def test_of_a_stage_the_residual_sum_before_its_in_place_relu_is_recorded(depth: int) -> None:
+    torch.manual_seed(0)
+    network = ResNet(depth, base_channels=4, stem_channels=4, out_indices=(0, 1, 2, 3))
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    x = torch.randn(2, 3, 32, 32)
+    expected, stages = [], network(x)
+    for stage, before in zip((1, 2), (network.maxpool(F.relu(network.norm1(network.conv1(x)))), stages[0])):
+        for block in getattr(network, f'layer{stage}'):
+            out = before
+            norms = [block.norm1, block.norm2] + ([block.norm3] if depth == 50 else [])
+            for i, norm in enumerate(norms):
+                out = norm(getattr(block, f'conv{i + 1}')(out if i == 0 else F.relu(out)))
+            total = out + (before if block.downsample is None else block.downsample(before))
+            before = F.relu(total)
+        expected.append(total)
+    for stage in (1, 2):
+        (recorded,), outputs = _record(network, f'layer{stage}', x)
+        torch.testing.assert_close(recorded, expected[stage - 1])
+        assert (recorded < 0).any()
+        torch.testing.assert_close(outputs[stage - 1], recorded.relu())
+
+
+def test_what_ends_in_no_activation_is_recorded_as_it_is() -> None:
+    network = torch.nn.Sequential(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(3, 4, 1)))
+    (recorded,), output = _record(network, '0', torch.randn(1, 3, 4, 4))
+    assert recorded is output
+
+
+def test_an_activation_itself_gives_its_input() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(inplace=True))
+    (recorded,), output = _record(network, '1', torch.randn(1, 3, 4, 4))
+    assert (recorded < 0).any()
+    torch.testing.assert_close(output, recorded.relu())
