@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
+from typing import Any, Iterator
 
 from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
@@ -45,6 +47,32 @@ def load_config(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Co
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config.rpartition('::')[2]).stem)
     return cfg
+
+
+def check_data(cfg: Config, *loaders: str) -> None:
+    """Exit with one sentence where a data set that the loaders read is not there.
+
+    mmengine would say so too, but only of the first missing file and not how to get it; a config's `data_help` does.
+    """
+    for name in loaders:
+        for dataset in _datasets(cfg.get(name) or {}):
+            ann_file, root = dataset.get('ann_file'), dataset.get('data_root') or ''
+            path = os.path.join(root, ann_file) if ann_file else root
+            if path and '://' not in path and not os.path.exists(path):
+                mend = cfg.get('data_help') or 'set data_root to where it is'
+                sys.exit(f'the data set of {name} is not there: looked for {path!r} in {os.getcwd()!r}; {mend}.')
+
+
+def _datasets(part: Any) -> Iterator[dict]:
+    """Every data set in a data loader's config, however deeply wrapped."""
+    if isinstance(part, dict):
+        if isinstance(part.get('ann_file') or part.get('data_root'), str):
+            yield part
+        for value in part.values():
+            yield from _datasets(value)
+    elif isinstance(part, (list, tuple)):
+        for value in part:
+            yield from _datasets(value)
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -7,7 +7,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import HOOKS
 
 import lckd_mm  # noqa: F401  (it registers everything and mends the stack)
-from lckd_mm.cli import build_runner, load_config, make_parser
+from lckd_mm.cli import build_runner, check_data, load_config, make_parser
 
 
 def draw_predictions(parser, cfg, show: bool, folder) -> None:

@@ -1,7 +1,7 @@
 """Trains what a config describes: a distillation, or a model alone."""
 
 import lckd_mm  # noqa: F401  (first: it registers everything and mends the stack)
-from lckd_mm.cli import build_runner, load_config, make_parser
+from lckd_mm.cli import build_runner, check_data, load_config, make_parser
 
 
 def main() -> None:
@@ -37,6 +37,7 @@ def main() -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
 
+    check_data(cfg, 'train_dataloader', 'val_dataloader')
     build_runner(cfg).train()
 
 

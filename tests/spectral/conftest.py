@@ -1,11 +1,14 @@
 import pytest
 import torch
-from mmdet.models.backbones import ResNet
+
+import lckd_mm  # noqa: F401  (mends the stack, so that mmdet can be imported)
 
 
 @pytest.fixture(scope='session')
 def pre_activations(photographs: torch.Tensor) -> list:
     """The residual sums before the last ReLU of the four stages of a ResNet-50 with random weights and BN scales."""
+    from mmdet.models.backbones import ResNet
+
     torch.manual_seed(0)
     network = ResNet(depth=50, norm_eval=False)
     network.train()

@@ -108,14 +108,12 @@ def test_lanczos_with_five_products_is_exact_to_1e_4_before_the_relu(pre_activat
         assert error.abs().max() < 1e-4
 
 
-def test_lanczos_is_never_worse_than_power_at_the_same_number_of_products(pre_activations: list) -> None:
+def test_lanczos_with_five_products_beats_power_with_ten_before_the_relu(pre_activations: list) -> None:
     for x, y in zip(pre_activations, pre_activations[1:]):
-        x, y = x.double(), y.double()
         exact = _svd_sigma(x, y)
-        for n_iters in (2, 3, 5):
-            lanczos = (transmitting_spectral_norm(x, y, n_iters=n_iters) / exact - 1).abs().max()
-            power = (transmitting_spectral_norm(x, y, method='power', n_iters=n_iters) / exact - 1).abs().max()
-            assert lanczos <= power
+        lanczos = (transmitting_spectral_norm(x, y) / exact - 1).abs().max()
+        power = (transmitting_spectral_norm(x, y, method='power', n_iters=10) / exact - 1).abs().max()
+        assert lanczos < max(power, 1e-6)
 
 
 def test_svd_is_exact_to_1e_6_in_float32(pre_activations: list) -> None:
