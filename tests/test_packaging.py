@@ -72,3 +72,55 @@ assert not {{'lckd_mm', 'mmcv', 'mmengine', 'mmrazor'}} & set(sys.modules)
     # -P: the working directory, where lckd_mm is, stays off the path.
     done = subprocess.run([sys.executable, '-P', '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_project_elsewhere_changes_classes_and_data_of_the_flagship_and_trains(wheel, tmp_path):
+    from lckd_mm.datasets import CLASSES, DigitSceneSettings, make_digit_scenes
+
+    make_digit_scenes(tmp_path / 'mine', DigitSceneSettings(num_train=4, num_val=2, num_test=2), progress=False)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / 'site')
+    (tmp_path / 'mine.py').write_text(f"""
+_base_ = 'lckd_mm::voc/lckd_faster_rcnn.py'
+narrow = {{
+    'backbone.base_channels': 8, 'backbone.init_cfg': None, 'backbone.frozen_stages': -1, 'neck.out_channels': 16,
+    'rpn_head.in_channels': 16, 'rpn_head.feat_channels': 16, 'roi_head.bbox_roi_extractor.out_channels': 16,
+    'roi_head.bbox_head.in_channels': 16, 'roi_head.bbox_head.num_classes': {len(CLASSES)},
+}}
+model = dict(
+    architecture=dict(cfg_options={{**narrow, 'neck.in_channels': [8, 16, 32, 64]}}),
+    teacher=dict(cfg_options={{**narrow, 'backbone.depth': 50, 'neck.in_channels': [32, 64, 128, 256]}}),
+    teacher_ckpt=None,
+    allow_random_teacher=True,
+)
+mine = dict(type='XMLDataset', data_root='mine/', data_prefix=dict(sub_data_root=''), metainfo=dict(classes={CLASSES!r}))
+train_dataloader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(times=1, dataset=dict(_delete_=True, **mine, ann_file='ImageSets/Main/train.txt',
+                                       pipeline=_base_.train_pipeline)),
+)
+val_dataloader = dict(
+    num_workers=0, persistent_workers=False,
+    dataset=dict(**mine, ann_file='ImageSets/Main/val.txt'),
+)
+train_pipeline = None
+train_cfg = dict(max_epochs=1)
+""")
+    environment = {**os.environ, 'PYTHONPATH': str(tmp_path / 'site'), 'OMP_NUM_THREADS': '1'}
+    resize = [
+        f'train_dataloader.dataset.dataset.pipeline.{2}.scale=(128,128)',
+        'val_dataloader.dataset.pipeline.1.scale=(128,128)',
+    ]
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-m', 'lckd_mm', 'train', 'mine.py', '--cfg-options', *resize],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert (tmp_path / 'work_dirs' / 'mine' / 'epoch_1.pth').exists()
+    assert 'pascal_voc/mAP' in done.stdout + done.stderr

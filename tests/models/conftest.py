@@ -41,6 +41,7 @@ def build() -> Callable[..., torch.nn.Module]:
         torch.manual_seed(0)
         config = dict(
             type='LipschitzDistill',
+            _scope_='mmrazor',
             architecture=classifier(),
             teacher=classifier(depth=50),
             distiller=distiller or spectral_distiller(),

@@ -1,4 +1,5 @@
 import copy
+import os
 
 import pytest
 import torch
@@ -265,3 +266,21 @@ def test_records_are_let_go_of_after_each_step(build, batch) -> None:
     _train_step(model, batch)
     for manager in (model.distiller.student_recorders, model.distiller.teacher_recorders):
         assert all(recorder.data_buffer == [] for recorder in manager.recorders.values())
+
+
+class _Code:
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f'touch {self.marker}',)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_a_teacher_checkpoint_that_carries_code_is_refused_and_runs_nothing(
+    build, teacher_state, tmp_path, zipped
+) -> None:
+    path, marker = tmp_path / 'code.pth', tmp_path / 'ran'
+    torch.save(dict(state_dict=teacher_state, meta=_Code(str(marker))), path, _use_new_zipfile_serialization=zipped)
+    assert 'system' in _refusal(build, path)
+    assert not marker.exists()

@@ -1,0 +1,98 @@
+"""The demonstration, small: trained, resumed, exported and evaluated through the tools."""
+
+from pathlib import Path
+from typing import Callable
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from lckd_mm.engine.hooks.lipschitz_monitor_hook import read_norms
+
+from .conftest import ROOT, SMALL
+
+pytestmark = pytest.mark.slow
+CONFIG = 'configs/demo/lckd_faster_rcnn_digits.py'
+
+
+@pytest.fixture(scope='module')
+def trained(tool: Callable, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work_dir = tmp_path_factory.mktemp('lckd')
+    options = (*SMALL, f'model.teacher_ckpt={teacher}')
+    tool('tools/train.py', CONFIG, '--work-dir', work_dir, options=options)
+    return work_dir
+
+
+def test_training_leaves_norms_and_a_checkpoint_of_plain_data(trained: Path) -> None:
+    rows = read_norms(trained / 'lipschitz' / 'spectral_norms.csv')
+    assert [r['pair'] for r in rows if r['iter'] == 6] == ['0', '1', '2', 'bound']
+    assert all(r['teacher'] > 0 and r['student'] > 0 for r in rows)
+    assert (trained / 'lipschitz' / 'spectral_norms.png').exists()
+    state = torch.load(trained / 'epoch_2.pth', weights_only=True)['state_dict']
+    assert not any(k.startswith('teacher.') for k in state)
+
+
+def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
+    tool: Callable, teacher: Path, trained: Path, tmp_path: Path
+) -> None:
+    options = (*SMALL, f'model.teacher_ckpt={teacher}')
+    tool('tools/train.py', CONFIG, '--work-dir', tmp_path, '--resume', trained / 'epoch_1.pth', options=options)
+    first, second = (torch.load(d / 'epoch_2.pth', weights_only=True) for d in (trained, tmp_path))
+    assert second['meta']['iter'] == first['meta']['iter'] == 6
+    # The order of the images, the optimizer and its schedule go on; the proposals are sampled with other random numbers.
+    assert first['state_dict'].keys() == second['state_dict'].keys()
+    assert first['param_schedulers'] == second['param_schedulers']
+    steps = [[s['step'].item() for s in c['optimizer']['state'].values()] for c in (first, second)]
+    assert steps[0] == steps[1]
+
+
+def test_the_exported_student_fits_the_plain_config_and_scores_the_same(
+    tool: Callable, trained: Path, tmp_path: Path
+) -> None:
+    from lckd_mm.compat import load_data
+    from tools.model_converters.export_student import export_student
+
+    export_student(trained / 'epoch_2.pth', tmp_path / 'student.pth')
+    cfg = Config.fromfile(ROOT / 'configs/demo/faster_rcnn_r18_digits.py')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        plain = MODELS.build(cfg.model)
+    result = plain.load_state_dict(load_data(tmp_path / 'student.pth')['state_dict'])
+    assert not result.missing_keys
+    scores = [
+        next(
+            line.split('pascal_voc/mAP:')[1].split()[0]
+            for line in done.stdout.splitlines()
+            if 'pascal_voc/mAP:' in line
+        )
+        for done in (
+            tool('tools/test.py', config, checkpoint, '--work-dir', tmp_path / Path(config).stem)
+            for config, checkpoint in (
+                (CONFIG, trained / 'epoch_2.pth'),
+                ('configs/demo/faster_rcnn_r18_digits.py', tmp_path / 'student.pth'),
+            )
+        )
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_two_processes_without_a_gpu_train_the_demonstration(tool: Callable, teacher: Path, tmp_path: Path) -> None:
+    options = (*SMALL, f'model.teacher_ckpt={teacher}', 'train_dataloader.batch_size=2', 'train_cfg.max_epochs=1')
+    command = ('bash', 'tools/dist_train.sh', CONFIG, '2', '--work-dir', tmp_path)
+    done = tool(*command, options=options, PORT='29517')
+    assert 'pascal_voc/mAP' in done.stdout + done.stderr
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (('model.teacher_ckpt=work_dirs/none.pth',), "teacher_ckpt='work_dirs/none.pth' does not exist"),
+        (('train_dataloader.dataset.data_root=nowhere/',), "looked for 'nowhere/ImageSets/Main/train.txt'"),
+    ],
+)
+def test_what_is_missing_is_said_before_training(tool: Callable, tmp_path: Path, options: tuple, message: str) -> None:
+    done = tool('tools/train.py', CONFIG, '--work-dir', tmp_path, options=options, ok=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert 'Epoch(train)' not in done.stdout
