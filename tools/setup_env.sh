@@ -227,9 +227,10 @@ install_mmcv() {
             "$("$python" -c 'import torch; print(torch.version.cuda)') and set CUDA_HOME, or run this again with" \
             "CUDA_VISIBLE_DEVICES= (empty) to build them for the CPU."
     fi
-    local title="building mmcv's ops: about 6 minutes on 2 cores, seconds where pip has kept the result"
+    local title="building mmcv's ops: 6 to 25 minutes on 2 cores, seconds where pip has kept the result"
     hint="The build needs a C++ compiler (g++) and Python's headers (python3.11-dev)."
-    export MMCV_WITH_OPS=1
+    # Debug information, which many Pythons ask extensions for, only costs time and memory here.
+    export MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-} -g0"
     # A package that is there but does not work would satisfy pip.
     pip_install mmcv "$title" --no-build-isolation --no-deps --force-reinstall -r "$requirements/mmcv.txt"
     if ! mmcv_works; then
