@@ -1,0 +1,9 @@
+_base_ = ['../demo/faster_rcnn_r50_digits.py', './_base_/bccd.py']
+model = _base_.three_classes
+
+train_dataloader = _base_.bccd.train_dataloader
+val_dataloader = _base_.bccd.val_dataloader
+test_dataloader = _base_.bccd.test_dataloader
+train_cfg = dict(max_epochs=_base_.bccd_epochs, val_interval=_base_.bccd_epochs)
+param_scheduler = _base_.bccd.param_scheduler
+data_help = _base_.bccd.data_help
