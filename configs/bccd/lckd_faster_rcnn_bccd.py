@@ -2,7 +2,7 @@ _base_ = ['../demo/lckd_faster_rcnn_digits.py', './_base_/bccd.py']
 model = dict(
     architecture=dict(cfg_options=_base_.three_classes),
     teacher=dict(cfg_options=_base_.three_classes),
-    teacher_ckpt='work_dirs/faster_rcnn_r50_bccd/epoch_10.pth',
+    teacher_ckpt='work_dirs/faster_rcnn_r50_bccd/epoch_6.pth',
 )
 
 train_dataloader = _base_.bccd.train_dataloader

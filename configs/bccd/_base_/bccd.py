@@ -17,7 +17,7 @@ bccd_test_pipeline = [
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 bccd_set = dict(data_root='data/bccd/', metainfo=dict(classes=('RBC', 'WBC', 'Platelets')))
-bccd_epochs = 10
+bccd_epochs = 6
 bccd = dict(
     train_dataloader=dict(dataset=dict(pipeline=bccd_train_pipeline, **bccd_set)),
     val_dataloader=dict(dataset=dict(pipeline=bccd_test_pipeline, **bccd_set)),
