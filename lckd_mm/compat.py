@@ -7,6 +7,7 @@ Checkpoints are data, never code: once the mends are applied, everything that mm
 through `load_data`, and everything it writes as one through `save_data`.
 """
 
+import atexit
 import contextlib
 import functools
 import importlib
@@ -482,6 +483,8 @@ def mend_distributed_without_gpu() -> None:
 
     def _init_dist_pytorch(backend: str, init_backend: str = 'torch', **kwargs: Any) -> None:
         torch.distributed.init_process_group(backend='gloo', **kwargs)
+        # Left open, gloo's threads can outlive the interpreter and end a finished process with "terminate called".
+        atexit.register(_close_process_groups)
 
     _init_dist_pytorch.is_mended = True
     utils._init_dist_pytorch = _init_dist_pytorch
@@ -494,3 +497,8 @@ def mend_distributed_without_gpu() -> None:
         original(self, module, *args, **kwargs)
 
     MMDistributedDataParallel.__init__ = __init__
+
+
+def _close_process_groups() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
