@@ -33,7 +33,7 @@ def test_training_leaves_norms_and_a_checkpoint_of_plain_data(trained: Path) -> 
     assert not any(k.startswith('teacher.') for k in state)
 
 
-def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
+def test_a_resumed_training_goes_on_from_its_epoch_to_the_same_schedule(
     tool: Callable, teacher: Path, trained: Path, tmp_path: Path
 ) -> None:
     options = (*SMALL, f'model.teacher_ckpt={teacher}')
