@@ -312,8 +312,8 @@ def load_data(f: Any, map_location: Any = None, **_: Any) -> Any:
         if what:
             raise UnsafeCheckpointError(
                 f'{name} is refused and nothing of it was run: it {what}, but a checkpoint may hold only data '
-                '(tensors, numbers, strings, lists, dicts); if you trust where it comes from, read it once with '
-                "torch.load(..., weights_only=False) and save its 'state_dict' alone to a new file"
+                '(tensors, numbers, strings, lists, dicts); ask whoever wrote it for a file that holds its '
+                "'state_dict' alone"
             ) from error
         # torch's message begins with advice to switch the safe reader off, which would not mend this.
         reason = re.sub(r'\s+', ' ', message.split('WeightsUnpickler error:')[-1].split('Check the documentation')[0])
