@@ -9,7 +9,7 @@ Examples:
 """
 
 from .pairing import pair_feature_maps
-from .spectral_norm import METHODS, check_method, check_n_iters, transmitting_spectral_norm
+from .spectral_norm import METHODS, check_method, check_n_iters, transmitting_spectral_norm, transmitting_spectral_norms
 from .transmitting_matrix import transmitting_matrix
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     'pair_feature_maps',
     'transmitting_matrix',
     'transmitting_spectral_norm',
+    'transmitting_spectral_norms',
 ]

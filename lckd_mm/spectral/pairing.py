@@ -1,11 +1,12 @@
-"""Bring the two feature maps of a pair onto one grid, flattened to (batch, channels, positions)."""
+"""What two feature maps have in common: the grid on which the positions of a pair are compared."""
 
 import math
-from typing import Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from .pooling import Size, average_pool
 
 
 def pair_feature_maps(x: Tensor, y: Tensor) -> Tuple[Tensor, Tensor]:
@@ -29,6 +30,13 @@ def pair_feature_maps(x: Tensor, y: Tensor) -> Tuple[Tensor, Tensor]:
         ValueError: An input has another number of dimensions or no element, the batch sizes differ, or token maps
             have numbers of tokens that fit no common grid.
     """
+    size = common_size(x, y)
+    dtype = working_dtype((x, y))
+    return positions(x.to(dtype), size), positions(y.to(dtype), size)
+
+
+def common_size(x: Tensor, y: Tensor) -> Optional[Size]:
+    """The grid (h, w) of a pair; None where token maps agree as they are. Raises as :func:`pair_feature_maps`."""
     for name, feature in (('x', x), ('y', y)):
         if not isinstance(feature, Tensor) or not feature.is_floating_point():
             got = feature.dtype if isinstance(feature, Tensor) else type(feature).__name__
@@ -41,27 +49,24 @@ def pair_feature_maps(x: Tensor, y: Tensor) -> Tuple[Tensor, Tensor]:
             raise ValueError(f'{name} has shape {tuple(feature.shape)}, but a feature map has at least one element.')
     if x.shape[0] != y.shape[0]:
         raise ValueError(f'x has batch size {x.shape[0]} and y {y.shape[0]}, but a pair comes from the same images.')
-
-    # Half precision cannot hold the sums: 256 positions of activations near 300 already exceed float16's 65504.
-    dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
-    x, y = x.to(dtype), y.to(dtype)
-
-    if x.dim() == 3 or y.dim() == 3:
-        if _n_positions(x) == _n_positions(y):
-            return _flatten(x), _flatten(y)
-        x, y = _as_grid(x, y), _as_grid(y, x)
-    size = (min(x.shape[2], y.shape[2]), min(x.shape[3], y.shape[3]))
-    return _flatten(_pool(x, size)), _flatten(_pool(y, size))
+    if (x.dim() == 3 or y.dim() == 3) and _n_positions(x) == _n_positions(y):
+        return None
+    (height_x, width_x), (height_y, width_y) = grid(x, y), grid(y, x)
+    return min(height_x, height_y), min(width_x, width_y)
 
 
-def _n_positions(feature: Tensor) -> int:
-    return feature.shape[1] if feature.dim() == 3 else feature.shape[2] * feature.shape[3]
+def working_dtype(features: Sequence[Tensor]) -> torch.dtype:
+    """float64 if one of the maps is, float32 otherwise.
+
+    Half precision cannot hold the sums: 256 positions of activations near 300 already exceed float16's 65504.
+    """
+    return torch.float64 if any(feature.dtype == torch.float64 for feature in features) else torch.float32
 
 
-def _as_grid(feature: Tensor, other: Tensor) -> Tensor:
-    """Lay tokens (B, N, C) out as a square grid (B, C, sqrt(N), sqrt(N))."""
+def grid(feature: Tensor, other: Optional[Tensor] = None) -> Size:
+    """(H, W) of a map; tokens are laid out as a square. ``other`` is named in the error of those that cannot be."""
     if feature.dim() == 4:
-        return feature
+        return tuple(feature.shape[2:])
     n_tokens = feature.shape[1]
     side = math.isqrt(n_tokens)
     if side * side != n_tokens:
@@ -69,12 +74,22 @@ def _as_grid(feature: Tensor, other: Tensor) -> Tensor:
             f'{n_tokens} tokens and a map of {_n_positions(other)} positions cannot be paired: the numbers differ and '
             f'{n_tokens} is no square; drop the class token, or tap both maps where they have the same size.'
         )
-    return feature.transpose(1, 2).unflatten(2, (side, side))
+    return side, side
 
 
-def _pool(feature: Tensor, size: Tuple[int, int]) -> Tensor:
-    return feature if feature.shape[2:] == size else F.adaptive_avg_pool2d(feature, size)
+def positions(feature: Tensor, size: Optional[Size]) -> Tensor:
+    """A map, or tokens, as (B, C, N) on the grid of its pair; a view where nothing has to be pooled or copied."""
+    if feature.dim() == 3:
+        if size is None:
+            return feature.transpose(1, 2)
+        feature = feature.transpose(1, 2).unflatten(2, grid(feature))
+    return (feature if size is None else average_pool(feature, size)).flatten(2)
 
 
-def _flatten(feature: Tensor) -> Tensor:
-    return feature.transpose(1, 2) if feature.dim() == 3 else feature.flatten(2)
+def n_channels(feature: Tensor) -> int:
+    """C of a map or of tokens."""
+    return feature.shape[1] if feature.dim() == 4 else feature.shape[2]
+
+
+def _n_positions(feature: Tensor) -> int:
+    return feature.shape[1] if feature.dim() == 3 else feature.shape[2] * feature.shape[3]

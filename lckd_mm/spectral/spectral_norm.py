@@ -1,12 +1,17 @@
 """The spectral norm of the transmitting matrix, with its gradient in closed form (paper, section 3.2)."""
 
-from typing import Any, Tuple
+import contextlib
+import dataclasses
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
+from . import cost_model
 from .naming import unknown_name
-from .pairing import pair_feature_maps
+from .operator import PairOperator, StackedOperator
+from .pairing import common_size, grid, n_channels, positions, working_dtype
+from .pooling import Size, spread
 from .solvers import solve_lanczos, solve_power, solve_svd
 
 _SOLVERS = dict(lanczos=solve_lanczos, power=solve_power, svd=solve_svd)
@@ -14,7 +19,7 @@ METHODS = tuple(_SOLVERS)
 
 
 def transmitting_spectral_norm(x: Tensor, y: Tensor, *, method: str = 'lanczos', n_iters: int = 5) -> Tensor:
-    r"""Spectral norm :math:`\sigma(F_1 F_2^\top / N)` of the transmitting matrix, without forming it.
+    r"""Spectral norm :math:`\sigma(F_1 F_2^\top / N)` of the transmitting matrix, without forming what need not be formed.
 
     Args:
         x (Tensor): Map before the block, (B, C1, H1, W1), or tokens (B, N1, C1).
@@ -28,7 +33,8 @@ def transmitting_spectral_norm(x: Tensor, y: Tensor, *, method: str = 'lanczos',
         Tensor: (B,), float64 if one of the inputs is, float32 otherwise, also under autocast. Differentiable once in
         both arguments. A map of zeros gives 0 with a zero gradient; a map with a NaN or an infinity gives a non-finite
         value for its image alone. Where the largest singular value is a multiple one the gradient is one of the
-        subgradients. The same input gives the same value at every call.
+        subgradients. The same input gives the same value at every call. For the backward pass vectors are kept,
+        O(B (C1 + C2 + N)) numbers, and not the maps.
 
     Raises:
         TypeError: An input is not a floating point tensor, or ``n_iters`` is not an integer.
@@ -43,13 +49,57 @@ def transmitting_spectral_norm(x: Tensor, y: Tensor, *, method: str = 'lanczos',
         >>> sigma.shape, before.grad.shape
         (torch.Size([8]), torch.Size([8, 64, 56, 56]))
     """
+    return transmitting_spectral_norms((x, y), method=method, n_iters=n_iters)[0]
+
+
+@torch.compiler.disable
+def transmitting_spectral_norms(
+    features: Sequence[Tensor],
+    *,
+    method: str = 'lanczos',
+    n_iters: int = 5,
+    plan: Optional[cost_model.Plan] = None,
+) -> Tensor:
+    """Spectral norms of the blocks between K consecutive maps.
+
+    Row i is ``transmitting_spectral_norm(features[i], features[i + 1])``, with less work: a map that belongs to two
+    pairs is converted once and gets its whole gradient in one write.
+
+    Args:
+        features (Sequence[Tensor]): K >= 2 maps in the order of the network, (B, C, H, W) or tokens (B, N, C).
+        method (str): As in :func:`transmitting_spectral_norm`. Defaults to ``'lanczos'``.
+        n_iters (int): As there. Defaults to 5.
+        plan (Plan, optional): The formulation; None lets :mod:`lckd_mm.spectral.cost_model` choose, which is what a
+            caller wants. Defaults to None.
+
+    Returns:
+        Tensor: (K - 1, B), as described there.
+
+    Raises:
+        TypeError: As there.
+        ValueError: As there, or fewer than two maps.
+
+    Examples:
+        >>> stages = [torch.randn(2, 64 * 2**i, 56 // 2**i, 56 // 2**i) for i in range(4)]
+        >>> transmitting_spectral_norms(stages).shape
+        torch.Size([3, 2])
+    """
     check_method(method)
     check_n_iters(n_iters)
-    device_type = x.device.type if isinstance(x, Tensor) else 'cpu'
-    with torch.autocast(device_type, enabled=False):
-        f1, f2 = pair_feature_maps(x, y)
-        with_gradient = torch.is_grad_enabled() and (f1.requires_grad or f2.requires_grad)
-        return _SpectralNorm.apply(f1, f2, method, n_iters, with_gradient)[0]
+    features = list(features)
+    if len(features) < 2:
+        raise ValueError(f'{len(features)} feature map was given, but a pair has two: give 2 maps or more.')
+    sizes = [common_size(x, y) for x, y in zip(features, features[1:])]
+    dtype = working_dtype(features)
+    if features[0].shape[0] == 0:
+        return features[0].new_zeros(len(sizes), 0, dtype=dtype)
+    if plan is None:
+        plan = _choose(features, sizes, method, n_iters, dtype)
+    with_gradient = torch.is_grad_enabled() and any(feature.requires_grad for feature in features)
+    job = _Job(method, n_iters, tuple(sizes), dtype, plan, with_gradient)
+    # Empty slices tie a second derivative to the maps, for it to be refused, without keeping the maps.
+    ties = [feature[:0].clone() if with_gradient else None for feature in features]
+    return _SpectralNorms.apply(job, *features, *ties)[0]
 
 
 def check_method(method: str) -> None:
@@ -66,42 +116,158 @@ def check_n_iters(n_iters: int) -> None:
         raise ValueError(f'n_iters={n_iters} does no product at all: give 1 or more, 5 say.')
 
 
-class _SpectralNorm(torch.autograd.Function):
-    """sigma of (B, C1, N) and (B, C2, N); besides the two maps only vectors are kept for the backward pass."""
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """All that is not a tensor."""
+
+    method: str
+    n_iters: int
+    sizes: Tuple[Optional[Size], ...]
+    dtype: torch.dtype
+    plan: cost_model.Plan
+    with_gradient: bool
+
+
+def _choose(
+    features: Sequence[Tensor], sizes: Sequence[Optional[Size]], method: str, n_iters: int, dtype: torch.dtype
+) -> cost_model.Plan:
+    if method == 'svd':
+        return cost_model.Plan(1, False, (False,) * len(sizes))
+    channels = [n_channels(feature) for feature in features]
+    n_positions = [y.shape[1] if size is None else size[0] * size[1] for y, size in zip(features[1:], sizes)]
+    return cost_model.make_plan(
+        tuple(zip(channels, channels[1:], n_positions)),
+        features[0].shape[0],
+        n_iters,
+        cost_model.element_size(dtype),
+        features[0].device.type,
+    )
+
+
+class _SpectralNorms(torch.autograd.Function):
+    """K maps and K empty ties to the (K - 1, B) norms, and four tensors of factors for each pair."""
 
     @staticmethod
-    def forward(f1: Tensor, f2: Tensor, method: str, n_iters: int, with_gradient: bool) -> Tuple[Any, ...]:
-        return _SOLVERS[method](f1, f2, n_iters, with_gradient)
+    def forward(job: _Job, *inputs: Optional[Tensor]) -> Tuple[Tensor, ...]:
+        features = inputs[: len(inputs) // 2]
+        with _exact_float32(features[0].device.type):
+            chunks = [
+                _solve_chunk(job, [feature[start : start + job.plan.images_per_chunk] for feature in features])
+                for start in range(0, len(features[0]), job.plan.images_per_chunk)
+            ]
+        sigma, *factors = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*chunks))
+        return sigma.T.contiguous(), *factors
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Tuple[Any, ...], output: Tuple[Any, ...]) -> None:
-        f1, f2, *_ = inputs
-        _, left, right = output
-        if left is not None:
-            ctx.mark_non_differentiable(left, right)
-            ctx.save_for_backward(f1, f2, left, right)
+    def setup_context(ctx: Any, inputs: Tuple[Any, ...], output: Tuple[Tensor, ...]) -> None:
+        job, *tensors = inputs
+        if job.with_gradient:
+            factors = output[1:]
+            ctx.mark_non_differentiable(*factors)
+            ctx.save_for_backward(*factors, *tensors[len(tensors) // 2 :])
+            ctx.sizes = job.sizes
+            ctx.targets = [_Target.of(feature) for feature in tensors[: len(tensors) // 2]]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> Tuple[Any, ...]:
-        f1, f2, left, right = ctx.saved_tensors
-        grad_f1 = grad_f2 = None
-        with torch.autocast(f1.device.type, enabled=False), torch.no_grad():
-            left = left * (grad / f1.shape[2])[:, None, None]
-            if ctx.needs_input_grad[0]:
-                grad_f1 = left @ (right.transpose(1, 2) @ f2)
-            if ctx.needs_input_grad[1]:
-                grad_f2 = right @ (left.transpose(1, 2) @ f1)
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Tuple[Optional[Tensor], ...]:
+        n_pairs = len(ctx.sizes)
+        factors = [ctx.saved_tensors[4 * i : 4 * i + 4] for i in range(n_pairs)]
+        ties = ctx.saved_tensors[4 * n_pairs :]
+        grads: List[Optional[Tensor]] = [None] * (n_pairs + 1)
+        with _exact_float32(grad.device.type), torch.no_grad():
+            for index, target in enumerate(ctx.targets):
+                if ctx.needs_input_grad[1 + index]:
+                    terms = []
+                    if index > 0:
+                        _, right, _, at_positions = factors[index - 1]
+                        terms.append((right * grad[index - 1, :, None, None], at_positions, ctx.sizes[index - 1]))
+                    if index < n_pairs:
+                        left, _, at_positions, _ = factors[index]
+                        terms.append((left * grad[index, :, None, None], at_positions, ctx.sizes[index]))
+                    grads[index] = target.write(terms)
         if torch.is_grad_enabled():
-            # `create_graph=True`: tie the gradients to the maps, so that a second derivative is an error, not a zero.
-            grad_f1, grad_f2 = (None if g is None else _FirstDerivative.apply(g, f1, f2) for g in (grad_f1, grad_f2))
-        return grad_f1, grad_f2, None, None, None
+            # `create_graph=True`: a second derivative must be an error, not a zero.
+            grads = [None if g is None else _FirstDerivative.apply(g, tie) for g, tie in zip(grads, ties)]
+        return None, *grads, *(None for _ in ties)
+
+
+def _solve_chunk(job: _Job, maps: Sequence[Tensor]) -> Tuple[Tensor, ...]:
+    """The norms (b, K - 1) of some images, and the factors of each pair where a gradient is wanted."""
+    maps = [feature.to(job.dtype) for feature in maps]
+    at_sizes: List[dict] = [{} for _ in maps]
+
+    def factor(index: int, size: Optional[Size]) -> Tensor:
+        if size not in at_sizes[index]:
+            at_sizes[index][size] = positions(maps[index], size)
+        return at_sizes[index][size]
+
+    solve = _SOLVERS[job.method]
+    n_pairs = len(job.sizes)
+    groups = [range(n_pairs)] if job.plan.joint and job.method != 'svd' else [[pair] for pair in range(n_pairs)]
+    solved = []
+    for group in groups:
+        operator = StackedOperator(
+            [PairOperator(factor(i, job.sizes[i]), factor(i + 1, job.sizes[i]), job.plan.formed[i]) for i in group]
+        )
+        solved += operator.split(*solve(operator, job.n_iters, job.with_gradient))
+        if not job.plan.joint:
+            # What only the pairs behind us needed would push the next pair out of the cache.
+            at_sizes[group[0]].clear()
+    sigma = torch.stack([pair[0] for pair in solved], 1)
+    return sigma, *(vectors for pair in solved for vectors in pair[1:])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    """Where the gradient of a map goes: all of the map that the backward pass has to know."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    channels_last: bool
+
+    @classmethod
+    def of(cls, feature: Tensor) -> '_Target':
+        # Tokens (B, N, C) are a channels-last map without a grid.
+        last = feature.dim() == 3 or (
+            feature.is_contiguous(memory_format=torch.channels_last) and not feature.is_contiguous()
+        )
+        return cls(feature.shape, feature.dtype, last)
+
+    def write(self, terms: Sequence[Tuple[Tensor, Tensor, Optional[Size]]]) -> Tensor:
+        """The sum of the terms' products, (B, R, C) over the channels with (B, R, N) over the positions of a size."""
+        over_channels = _cat([channels for channels, _, _ in terms])
+        over_positions = _cat([at if size is None else spread(at, size, grid(self)) for _, at, size in terms])
+        rows, columns = (over_positions, over_channels) if self.channels_last else (over_channels, over_positions)
+        shape = rows.shape[0], rows.shape[2], columns.shape[2]
+        gradient = torch.empty(shape, dtype=self.dtype, device=rows.device)
+        if rows.shape[1] == 1:
+            # An outer product at the speed of the write; it converts to half precision on the way.
+            torch.mul(rows.mT, columns, out=gradient)
+        elif self.dtype == rows.dtype:
+            torch.bmm(rows.mT, columns, out=gradient)
+        else:
+            for image, row, column in zip(gradient, rows, columns):
+                image.copy_(row.mT @ column)
+        if len(self.shape) == 3:
+            return gradient
+        if self.channels_last:
+            return gradient.unflatten(1, self.shape[2:]).permute(0, 3, 1, 2)
+        return gradient.view(self.shape)
+
+    def dim(self) -> int:
+        """Number of dimensions, as of a tensor."""
+        return len(self.shape)
+
+
+def _cat(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 class _FirstDerivative(torch.autograd.Function):
     """The identity on a gradient; refuses to be differentiated."""
 
     @staticmethod
-    def forward(grad: Tensor, f1: Tensor, f2: Tensor) -> Tensor:
+    def forward(grad: Tensor, tie: Tensor) -> Tensor:
         return grad.view_as(grad)
 
     @staticmethod
@@ -113,3 +279,15 @@ class _FirstDerivative(torch.autograd.Function):
         raise RuntimeError(
             'transmitting_spectral_norm has no second derivative: keep it out of the term that needs one.'
         )
+
+
+@contextlib.contextmanager
+def _exact_float32(device_type: str) -> Iterator[None]:
+    """Neither autocast nor the TF32 and bfloat16 products that a user may have allowed for convolutions."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision('highest')
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)

@@ -1,11 +1,10 @@
 from typing import Optional, Sequence
 
-import torch
 from mmrazor.models.architectures.connectors.base_connector import BaseConnector
 from mmrazor.registry import MODELS
 from torch import Tensor
 
-from lckd_mm.spectral import check_method, check_n_iters, transmitting_spectral_norm
+from lckd_mm.spectral import check_method, check_n_iters, transmitting_spectral_norms
 
 
 @MODELS.register_module()
@@ -17,7 +16,7 @@ class SpectralNormConnector(BaseConnector):
 
     Args:
         method (str): ``'lanczos'``, ``'power'`` (published) or ``'svd'`` (exact), see
-            :func:`lckd_mm.spectral.transmitting_spectral_norm`. Defaults to ``'lanczos'``.
+            :func:`lckd_mm.spectral.transmitting_spectral_norms`. Defaults to ``'lanczos'``.
         n_iters (int): Products with the transmitting matrix and with its transpose. The authors run 5 on ImageNet and 10
             on CIFAR, of the power iteration. Defaults to 5.
         init_cfg (dict, optional): Not used, there is nothing to initialise. Defaults to None.
@@ -53,9 +52,4 @@ class SpectralNormConnector(BaseConnector):
             raise ValueError(
                 f'SpectralNormConnector got {len(feature)} feature map, but a pair has two: name 2 taps or more.'
             )
-        return torch.stack(
-            [
-                transmitting_spectral_norm(before, after, method=self.method, n_iters=self.n_iters)
-                for before, after in zip(feature, feature[1:])
-            ]
-        )
+        return transmitting_spectral_norms(feature, method=self.method, n_iters=self.n_iters)
