@@ -58,42 +58,36 @@ def _n_blocks(batch: int, rows: int) -> int:
 
 
 class PairOperator:
-    r"""The linear map :math:`T = F_1 F_2^\top / N` of each image of one pair.
+    r"""The linear map :math:`N T = F_1 F_2^\top` of each image of one pair.
+
+    The division by N is left to the end, where it costs nothing.
 
     Args:
         f1 (Tensor): (b, C1, N).
         f2 (Tensor): (b, C2, N).
-        formed (bool): Form T, at N C1 C2 multiplications, for products that then cost C1 C2; otherwise a product costs
-            N (C1 + C2). Defaults to False.
+        formed (bool): Form N T, at N C1 C2 multiplications, for products that then cost C1 C2; otherwise a product
+            costs N (C1 + C2). Defaults to False.
     """
 
     def __init__(self, f1: Tensor, f2: Tensor, formed: bool = False) -> None:
         self.batch, self.n_positions = f1.shape[0], f1.shape[2]
         self.shape = (f1.shape[1], f2.shape[1])
         self.f1, self.f2 = RowBlocks(f1), RowBlocks(f2)
-        self.formed = RowBlocks(self.form()) if formed else None
-
-    def form(self, dtype: Optional[torch.dtype] = None) -> Tensor:
-        """T: (b, C1, C2)."""
-        return self.f1.matrix.to(dtype) @ self.f2.matrix.to(dtype).mT / self.n_positions
+        self.formed = RowBlocks(f1 @ f2.mT) if formed else None
 
     def __call__(self, v: Tensor) -> Tensor:
-        """T v: (b, 1, C2) to (b, 1, C1)."""
-        if self.formed is not None:
-            return self.formed.right(v)
-        return self.f1.right(self.f2.left(v)) / self.n_positions
+        """N T v: (b, 1, C2) to (b, 1, C1)."""
+        return self.f1.right(self.f2.left(v)) if self.formed is None else self.formed.right(v)
 
     def transposed(self, u: Tensor) -> Tensor:
-        """T^T u: (b, 1, C1) to (b, 1, C2)."""
-        if self.formed is not None:
-            return self.formed.left(u)
-        return self.f2.right(self.f1.left(u)) / self.n_positions
+        """N T^T u: (b, 1, C1) to (b, 1, C2)."""
+        return self.f2.right(self.f1.left(u)) if self.formed is None else self.formed.left(u)
 
     def at_positions(self, left: Tensor, right: Tensor) -> Tuple[Tensor, Tensor]:
-        """R F2 / N and L F1 / N of (b, R, C1) and (b, R, C2): the factors over the positions, (b, R, N), of a gradient."""
+        """R F2 and L F1 of (b, R, C2) and (b, R, C1): the factors over the positions, (b, R, N), of a gradient."""
         if left.shape[1] == 1:
-            return self.f2.left(right) / self.n_positions, self.f1.left(left) / self.n_positions
-        return right @ self.f2.matrix / self.n_positions, left @ self.f1.matrix / self.n_positions
+            return self.f2.left(right), self.f1.left(left)
+        return right @ self.f2.matrix, left @ self.f1.matrix
 
 
 class StackedOperator:
@@ -111,40 +105,30 @@ class StackedOperator:
         self.batch = self.pairs[0].batch
         self._channels = list(zip(*(pair.shape for pair in self.pairs)))
         self.shape = tuple(max(channels) for channels in self._channels)
-        #: Of the smallest matrix: after as many products a Krylov space may be exhausted.
-        self.smallest = min(min(pair.shape) for pair in self.pairs)
-        matrix = self.pairs[0].f1.matrix
-        self._like = matrix
-        self.eps = torch.finfo(matrix.dtype).eps
+        self._like = self.pairs[0].f1.matrix
 
     def __call__(self, v: Tensor) -> Tensor:
-        """T v: (M, 1, C2) to (M, 1, C1)."""
+        """N T v: (M, 1, C2) to (M, 1, C1)."""
         return self._stack([pair(part) for pair, part in zip(self.pairs, self._unstack(v, 1))], 0)
 
     def transposed(self, u: Tensor) -> Tensor:
-        """T^T u: (M, 1, C1) to (M, 1, C2)."""
+        """N T^T u: (M, 1, C1) to (M, 1, C2)."""
         return self._stack([pair.transposed(part) for pair, part in zip(self.pairs, self._unstack(u, 0))], 1)
 
-    def from_rows(self, rows: Tensor, side: int) -> Tensor:
-        """Rows (n, C), C channels of ``side`` (0 left, 1 right), for every image: (M, n, C), zero in the padding."""
-        rows = rows.expand(self.batch, -1, -1)
+    def index(self, side: int) -> Tensor:
+        """1 to C for each image's channels of a side (0 left, 1 right), 0 in the padding: (M, 1, C)."""
+        rows = torch.arange(1, self.shape[side] + 1, dtype=self._like.dtype, device=self._like.device)
+        rows = rows.expand(self.batch, 1, -1)
         return self._stack([rows[..., :n] for n in self._channels[side]], side) if len(self.pairs) > 1 else rows
 
-    def new_rows(self, n: int, side: int) -> Tensor:
-        """An uninitialised (M, n, C)."""
-        return self._like.new_empty(len(self.pairs) * self.batch, n, self.shape[side])
-
-    def arange(self, n: int) -> Tensor:
-        """1 to n, in the dtype and on the device of the maps."""
-        return torch.arange(1, n + 1, dtype=self._like.dtype, device=self._like.device)
-
     def split(self, sigma: Tensor, left: Optional[Tensor], right: Optional[Tensor]) -> List[Tuple[Tensor, ...]]:
-        """For each pair: sigma (b,), and where there are vectors left, right and both at the positions."""
-        sigmas = sigma.view(len(self.pairs), self.batch)
+        """For each pair: sigma (b,), the norm of T itself, and where there are vectors left, right and both at the
+        positions, of N T."""
+        sigmas = [part / pair.n_positions for part, pair in zip(sigma.split(self.batch), self.pairs)]
         if left is None:
             return [(one,) for one in sigmas]
-        lefts, rights = self._unstack(left, 0), self._unstack(right, 1)
-        return [(one, u, v, *pair.at_positions(u, v)) for one, u, v, pair in zip(sigmas, lefts, rights, self.pairs)]
+        vectors = zip(sigmas, self._unstack(left, 0), self._unstack(right, 1), self.pairs)
+        return [(one, u, v, *pair.at_positions(u, v)) for one, u, v, pair in vectors]
 
     def _stack(self, parts: Sequence[Tensor], side: int) -> Tensor:
         if len(parts) == 1:

@@ -30,11 +30,10 @@ def average_pool(feature: Tensor, size: Size) -> Tensor:
     full = tuple(feature.shape[2:])
     if full == size:
         return feature
-    counts = [_window_counts(*axis, feature.dtype) for axis in zip(full, size)]
     differentiated = torch.is_grad_enabled() and feature.requires_grad
-    if differentiated or feature.device.type != 'cpu' or not feature.is_contiguous() or None in counts:
+    weight = _window_weights(full, size, feature.dtype)
+    if weight is None or differentiated or feature.device.type != 'cpu' or not feature.is_contiguous():
         return F.adaptive_avg_pool2d(feature, size)
-    weight = (counts[0][:, None] * counts[1]).reciprocal()
     source = feature.flatten(0, 1)
     pooled = source.new_empty(len(source), *size)
     n_rows = max(1, _BLOCK_BYTES // (full[0] * full[1] * feature.element_size()))
@@ -62,8 +61,15 @@ def spread(positions: Tensor, size: Size, full: Size) -> Tensor:
     return (rows.mT @ positions.unflatten(2, size) @ columns).flatten(2)
 
 
+@functools.lru_cache(maxsize=64)
+def _window_weights(full: Size, size: Size, dtype: torch.dtype) -> Optional[Tensor]:
+    """One over the pixels that each window covers, (h, w); None where :func:`_sum_windows` does not know them."""
+    rows, columns = (_window_counts(*axis, dtype) for axis in zip(full, size))
+    return None if rows is None or columns is None else (rows[:, None] * columns).reciprocal()
+
+
 def _window_counts(full: int, size: int, dtype: torch.dtype) -> Optional[Tensor]:
-    """How many pixels of an axis each of its windows covers; None where :func:`_sum_windows` does not know them."""
+    """How many pixels of an axis each of its windows covers; None where that is irregular."""
     if full % size == 0 and full // size <= _LARGEST_RATIO:
         return torch.full((size,), full // size, dtype=dtype)
     if full == 2 * size - 1:

@@ -180,10 +180,12 @@ class _SpectralNorms(torch.autograd.Function):
                     terms = []
                     if index > 0:
                         _, right, _, at_positions = factors[index - 1]
-                        terms.append((right * grad[index - 1, :, None, None], at_positions, ctx.sizes[index - 1]))
+                        terms.append(
+                            (right * _weight(grad, index - 1, at_positions), at_positions, ctx.sizes[index - 1])
+                        )
                     if index < n_pairs:
                         left, _, at_positions, _ = factors[index]
-                        terms.append((left * grad[index, :, None, None], at_positions, ctx.sizes[index]))
+                        terms.append((left * _weight(grad, index, at_positions), at_positions, ctx.sizes[index]))
                     grads[index] = target.write(terms)
         if torch.is_grad_enabled():
             # `create_graph=True`: a second derivative must be an error, not a zero.
@@ -257,6 +259,11 @@ class _Target:
     def dim(self) -> int:
         """Number of dimensions, as of a tensor."""
         return len(self.shape)
+
+
+def _weight(grad: Tensor, pair: int, at_positions: Tensor) -> Tensor:
+    """(B, 1, 1): the incoming gradient, and the 1 / N of the transmitting matrix."""
+    return (grad[pair] / at_positions.shape[2])[:, None, None]
 
 
 def _cat(parts: Sequence[Tensor]) -> Tensor:
