@@ -1,13 +1,12 @@
-"""Products with transmitting matrices, formed or not, of one pair of taps or of several at once.
+"""Products with the transmitting matrices of a pair of taps, formed or not.
 
 Vectors are rows, (M, 1, C): batched matrix products with a row on the left run at the speed of the cache on a CPU, those
 with a column on the right at a tenth of it (measured, docs/benchmarks.md).
 """
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -58,84 +57,34 @@ def _n_blocks(batch: int, rows: int) -> int:
 
 
 class PairOperator:
-    r"""The linear map :math:`N T = F_1 F_2^\top` of each image of one pair.
-
-    The division by N is left to the end, where it costs nothing.
+    r"""The linear map :math:`A = N T = F_1 F_2^\top` of each image of a pair; the division by N is left to the end.
 
     Args:
         f1 (Tensor): (b, C1, N).
         f2 (Tensor): (b, C2, N).
-        formed (bool): Form N T, at N C1 C2 multiplications, for products that then cost C1 C2; otherwise a product
-            costs N (C1 + C2). Defaults to False.
+        formed (bool): Form A, at N C1 C2 multiplications, for products that then cost C1 C2; otherwise a product costs
+            N (C1 + C2). Defaults to False.
     """
 
     def __init__(self, f1: Tensor, f2: Tensor, formed: bool = False) -> None:
-        self.batch, self.n_positions = f1.shape[0], f1.shape[2]
-        self.shape = (f1.shape[1], f2.shape[1])
         self.f1, self.f2 = RowBlocks(f1), RowBlocks(f2)
         self.formed = RowBlocks(f1 @ f2.mT) if formed else None
 
-    def __call__(self, v: Tensor) -> Tensor:
-        """N T v: (b, 1, C2) to (b, 1, C1)."""
-        return self.f1.right(self.f2.left(v)) if self.formed is None else self.formed.right(v)
+    def __call__(self, v: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
+        """A v, (b, 1, C2) to (b, 1, C1), and on the way there F2^T v, (b, 1, N), unless A is formed."""
+        if self.formed is not None:
+            return self.formed.right(v), None
+        at_positions = self.f2.left(v)
+        return self.f1.right(at_positions), at_positions
 
-    def transposed(self, u: Tensor) -> Tensor:
-        """N T^T u: (b, 1, C1) to (b, 1, C2)."""
-        return self.f2.right(self.f1.left(u)) if self.formed is None else self.formed.left(u)
+    def transposed(self, u: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
+        """A^T u, (b, 1, C1) to (b, 1, C2), and on the way there F1^T u, (b, 1, N), unless A is formed."""
+        if self.formed is not None:
+            return self.formed.left(u), None
+        at_positions = self.f1.left(u)
+        return self.f2.right(at_positions), at_positions
 
-    def at_positions(self, left: Tensor, right: Tensor) -> Tuple[Tensor, Tensor]:
-        """R F2 and L F1 of (b, R, C2) and (b, R, C1): the factors over the positions, (b, R, N), of a gradient."""
-        if left.shape[1] == 1:
-            return self.f2.left(right), self.f1.left(left)
-        return right @ self.f2.matrix, left @ self.f1.matrix
-
-
-class StackedOperator:
-    """Several pairs as one operator, so that a solver's small operations are done once for all of them.
-
-    The pairs are stacked along the batch, M = pairs * b, and their channels padded with zeros to the widest. The
-    padding stays zero in every product and takes part in no norm.
-
-    Args:
-        pairs (Sequence[PairOperator]): Of the same batch size.
-    """
-
-    def __init__(self, pairs: Sequence[PairOperator]) -> None:
-        self.pairs = list(pairs)
-        self.batch = self.pairs[0].batch
-        self._channels = list(zip(*(pair.shape for pair in self.pairs)))
-        self.shape = tuple(max(channels) for channels in self._channels)
-        self._like = self.pairs[0].f1.matrix
-
-    def __call__(self, v: Tensor) -> Tensor:
-        """N T v: (M, 1, C2) to (M, 1, C1)."""
-        return self._stack([pair(part) for pair, part in zip(self.pairs, self._unstack(v, 1))], 0)
-
-    def transposed(self, u: Tensor) -> Tensor:
-        """N T^T u: (M, 1, C1) to (M, 1, C2)."""
-        return self._stack([pair.transposed(part) for pair, part in zip(self.pairs, self._unstack(u, 0))], 1)
-
-    def index(self, side: int) -> Tensor:
-        """1 to C for each image's channels of a side (0 left, 1 right), 0 in the padding: (M, 1, C)."""
-        rows = torch.arange(1, self.shape[side] + 1, dtype=self._like.dtype, device=self._like.device)
-        rows = rows.expand(self.batch, 1, -1)
-        return self._stack([rows[..., :n] for n in self._channels[side]], side) if len(self.pairs) > 1 else rows
-
-    def split(self, sigma: Tensor, left: Optional[Tensor], right: Optional[Tensor]) -> List[Tuple[Tensor, ...]]:
-        """For each pair: sigma (b,), the norm of T itself, and where there are vectors left, right and both at the
-        positions, of N T."""
-        sigmas = [part / pair.n_positions for part, pair in zip(sigma.split(self.batch), self.pairs)]
-        if left is None:
-            return [(one,) for one in sigmas]
-        vectors = zip(sigmas, self._unstack(left, 0), self._unstack(right, 1), self.pairs)
-        return [(one, u, v, *pair.at_positions(u, v)) for one, u, v, pair in vectors]
-
-    def _stack(self, parts: Sequence[Tensor], side: int) -> Tensor:
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat([F.pad(part, (0, self.shape[side] - part.shape[2])) for part in parts])
-
-    def _unstack(self, vectors: Tensor, side: int) -> List[Tensor]:
-        if len(self.pairs) == 1:
-            return [vectors]
-        return [part[..., :n] for part, n in zip(vectors.split(self.batch), self._channels[side])]
+    def ones(self) -> Tensor:
+        """(b, 1, C1)."""
+        matrix = self.f1.matrix
+        return matrix.new_ones(matrix.shape[0], 1, matrix.shape[1])

@@ -1,108 +1,203 @@
 r"""Three ways to the largest singular value of transmitting matrices, with the factors of its gradient.
 
-Each solver takes a :class:`StackedOperator` of M matrices A = N T, (C1, C2), and returns ``(sigma, left, right)``: sigma of
-shape (M,), left (M, R, C1) and right (M, R, C2), such that :math:`\partial\sigma/\partial A = \sum_r l_r r_r^\top`. R is 1
-where the singular pair itself is known, because there :math:`\partial\sigma/\partial A = u v^\top`. Vectors are rows.
-The mathematics is in docs/spectral.md.
+A solver has two halves. ``start`` is given some images of one pair, whose maps are then in the cache, and needs the maps no
+more when it is done. ``finish`` is given what ``start`` returned for all images of all pairs, and ends with
+:class:`Factors` of each pair. Everything is of A = N T; vectors are rows. The mathematics is in docs/spectral.md.
 """
 
-from typing import Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
-from .operator import StackedOperator
-
-Triplet = Tuple[Tensor, Optional[Tensor], Optional[Tensor]]
-
-# Relative to the unit vectors' Gram matrix: an eighth of float32's rounding, and for float64 what its own sums need.
-_SHIFTS = {torch.float32: 1.5e-8, torch.float64: 1.5e-14}
+from .operator import PairOperator
 
 
-def solve_power(operator: StackedOperator, n_iters: int, with_gradient: bool) -> Triplet:
+class Factors(NamedTuple):
+    r"""The spectral norm of A = F1 F2^T, and its gradient as a sum of R outer products.
+
+    :math:`\partial\sigma/\partial F_1 = \sum_r l_r p_r^\top` with :math:`p_r = F_2^\top r_r`, and
+    :math:`\partial\sigma/\partial F_2 = \sum_r r_r q_r^\top` with :math:`q_r = F_1^\top l_r`. R is 1 where the singular
+    pair (u, v) itself is known, because there :math:`\partial\sigma/\partial A = u v^\top`.
+
+    Attributes:
+        sigma: (B,).
+        left: l, (B, R, C1).
+        right: r, (B, R, C2).
+        left_at_positions: q, (B, R, N).
+        right_at_positions: p, (B, R, N).
+    """
+
+    sigma: Tensor
+    left: Optional[Tensor] = None
+    right: Optional[Tensor] = None
+    left_at_positions: Optional[Tensor] = None
+    right_at_positions: Optional[Tensor] = None
+
+
+class Solver(NamedTuple):
+    """``start(operator, n_iters, with_gradient)`` to tensors that begin with (b,); ``finish(parts, with_gradient)``."""
+
+    start: Callable[[PairOperator, int, bool], Tuple[Tensor, ...]]
+    finish: Callable[[Sequence[Tuple[Tensor, ...]], bool], List[Factors]]
+
+
+# -- power iteration ---------------------------------------------------------------------------------------------------
+
+
+def iterate_power(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tuple[Tensor, ...]:
     r"""Power iteration on :math:`A A^\top` from the all-ones vector, as the authors' ImageNet code runs it.
 
     :math:`\sigma = \sqrt{\lVert A A^\top u_{k-1} \rVert}` with :math:`u_j = A A^\top u_{j-1} / \lVert\cdot\rVert`.
     Far from convergence the value depends on the iterations, so its gradient does too: it is the exact derivative of
     the k steps, what autograd gives the published code, of rank 2k.
     """
-    u, _ = _normalise(operator.index(0).sign())
+    u, _ = _normalise(operator.ones())
     steps = []
     for _ in range(n_iters):
         # A A^T u has the scale of A squared, which overflows float32 where A itself does not: keep the two norms apart.
-        v, v_norm = _normalise(operator.transposed(u))
-        u_next, u_norm = _normalise(operator(v))
+        v, v_norm = _normalise(operator.transposed(u)[0])
+        u_next, u_norm = _normalise(operator(v)[0])
         steps.append((u, v, v_norm, u_norm))
         u = u_next
     sigma = v_norm.sqrt() * u_norm.sqrt()
     if not with_gradient:
-        return sigma.flatten(), None, None
+        return (sigma.flatten(),)
 
     # Reverse sweep; g is the adjoint of the product A A^T u of the step at hand, before it was normalised.
     g = _divide(u, 2 * sigma)
-    left, right = [], []
+    lefts, rights = [], []
     for index in reversed(range(n_iters)):
         u, v, v_norm, _ = steps[index]
-        adjoint_v = operator.transposed(g)
-        left += [g * v_norm, u]
-        right += [v, adjoint_v]
+        adjoint_v, _ = operator.transposed(g)
+        lefts += [g * v_norm, u]
+        rights += [v, adjoint_v]
         if index:
-            g = operator(adjoint_v)
+            g, _ = operator(adjoint_v)
             g = g - u * (u * g).sum(2, keepdim=True)
             _, _, v_norm_before, u_norm_before = steps[index - 1]
             g = _divide(_divide(g, v_norm_before), u_norm_before)
-    return sigma.flatten(), torch.cat(left, 1), torch.cat(right, 1)
+    return _with_positions(operator, sigma.flatten(), torch.cat(lefts, 1), torch.cat(rights, 1))
 
 
-def solve_lanczos(operator: StackedOperator, n_iters: int, with_gradient: bool) -> Triplet:
-    r"""Golub-Kahan-Lanczos bidiagonalisation from the all-ones vector, re-orthogonalised at its end.
-
-    k products with :math:`A^\top` and k with :math:`A` give k vectors :math:`V` of a Krylov space and
-    :math:`W = A V`. The result is the largest :math:`\lVert A v \rVert` of all unit v in that space, in which the power
-    iteration from the same start has one vector: so it is never below what that finds, and never above the exact value.
-
-    The short recurrence keeps V orthogonal until rounding grows, which it does as the space fills up. What is left is
-    mended where it is cheap and exact: the maximum is that of :math:`c^\top W W^\top c / c^\top V V^\top c`, k x k
-    matrices in float64, whatever the V (Golub and Van Loan, Matrix Computations, sections 8.7 and 10.4).
-    """
-    start = operator.index(0).sign()
-    u, _ = _normalise(start)
-    v, alpha = _normalise(operator.transposed(u))
-    # Channels that sum to zero everywhere (a layer norm's) hide all of A from the all-ones vector. The fractional parts
-    # of the multiples of the golden ratio are a start without structure, and the same at every call.
-    v = torch.where(alpha == 0, torch.frac(operator.index(1) * 0.6180339887498949) - 0.5, v)
-    vs, ws = [v], []
-    for _ in range(min(n_iters, *operator.shape) - 1):
-        w = operator(v)
-        ws.append(w)
-        u, beta = _normalise(torch.addcmul(w, u, alpha, value=-1))
-        v, alpha = _normalise(torch.addcmul(operator.transposed(u), v, beta, value=-1))
-        vs.append(v)
-    ws.append(operator(v))
-    rights, lefts = torch.cat(vs, 1), torch.cat(ws, 1)
-    sigma, coefficients = _largest_gain(rights, lefts)
-    if not with_gradient:
-        return sigma, None, None
-    return sigma, _divide(coefficients @ lefts, sigma[:, None, None]), coefficients @ rights
+# -- exact -------------------------------------------------------------------------------------------------------------
 
 
-def solve_svd(operator: StackedOperator, n_iters: int, with_gradient: bool) -> Triplet:
+def decompose(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tuple[Tensor, ...]:
     """The exact singular value decomposition of the formed matrix, in float64 whatever the input: the yardstick."""
-    (pair,) = operator.pairs
-    dtype = pair.f1.matrix.dtype
-    matrix = pair.f1.matrix.double() @ pair.f2.matrix.double().mT
+    dtype = operator.f1.matrix.dtype
+    matrix = operator.f1.matrix.double() @ operator.f2.matrix.double().mT
     finite = torch.isfinite(matrix).flatten(1).all(1)
     matrix = matrix.masked_fill(~finite[:, None, None], 0)
     if not with_gradient:
-        return torch.linalg.svdvals(matrix)[:, 0].masked_fill(~finite, torch.nan).to(dtype), None, None
+        return (torch.linalg.svdvals(matrix)[:, 0].masked_fill(~finite, torch.nan).to(dtype),)
     p, s, qh = torch.linalg.svd(matrix, full_matrices=False)
     sigma = s[:, 0].masked_fill(~finite, torch.nan)
     found = (sigma != 0)[:, None, None]
-    return sigma.to(dtype), (p.mT[:, :1] * found).to(dtype), (qh[:, :1] * found).to(dtype)
+    left, right = p.mT[:, :1] * found, qh[:, :1] * found
+    return _with_positions(operator, *(part.to(dtype) for part in (sigma, left, right)))
+
+
+def _with_positions(operator: PairOperator, sigma: Tensor, left: Tensor, right: Tensor) -> Tuple[Tensor, ...]:
+    return sigma, left, right, left @ operator.f1.matrix, right @ operator.f2.matrix
+
+
+def as_they_are(parts: Sequence[Tuple[Tensor, ...]], with_gradient: bool) -> List[Factors]:
+    """Nothing is left to do."""
+    return [Factors(*part) for part in parts]
+
+
+# -- Lanczos -----------------------------------------------------------------------------------------------------------
+
+
+def span_krylov(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tuple[Tensor, ...]:
+    r"""Golub-Kahan-Lanczos bidiagonalisation from the all-ones vector; :func:`maximise_gain` re-orthogonalises.
+
+    k products with :math:`A^\top` and k with :math:`A` give k vectors v of a Krylov space and their images w = A v. The
+    short recurrence keeps them orthogonal until rounding grows, which it does as the space fills up.
+
+    Returns:
+        Tuple[Tensor, ...]: v (b, k, C2) and w (b, k, C1); with a gradient also F2^T v and F1^T w, (b, k, N).
+    """
+    u, _ = _normalise(operator.ones())
+    product, u_at = operator.transposed(u)
+    v, alpha = _normalise(product)
+    # Channels that sum to zero everywhere (a layer norm's) hide all of A from the all-ones vector. The fractional parts
+    # of the multiples of the golden ratio are a start without structure, and the same at every call.
+    index = torch.arange(1, v.shape[2] + 1, dtype=v.dtype, device=v.device)
+    v = torch.where(alpha == 0, torch.frac(index * 0.6180339887498949) - 0.5, v)
+    vs, ws, vs_at, ws_at = [], [], [], []
+    for step in range(n_iters):
+        w, v_at = operator(v)
+        vs.append(v)
+        ws.append(w)
+        vs_at.append(v_at)
+        if step < n_iters - 1:
+            u_at_before = u_at
+            u, beta = _normalise(torch.addcmul(w, u, alpha, value=-1))
+            product, u_at = operator.transposed(u)
+            if with_gradient and u_at is not None:
+                # w = alpha u_before + beta u, so that no further product is needed.
+                ws_at.append(torch.addcmul(u_at_before * alpha, u_at, beta))
+            v, alpha = _normalise(torch.addcmul(product, v, beta, value=-1))
+    v, w = torch.cat(vs, 1), torch.cat(ws, 1)
+    if not with_gradient:
+        return v, w
+    if operator.formed is not None:
+        return v, w, v @ operator.f2.matrix, w @ operator.f1.matrix
+    return v, w, torch.cat(vs_at, 1), torch.cat([*ws_at, operator.f1.left(ws[-1])], 1)
+
+
+# Added to the Gram matrix of unit vectors: an eighth of float32's rounding, and for float64 what its own sums need.
+_SHIFTS = {torch.float32: 1.5e-8, torch.float64: 1.5e-14}
+
+
+def maximise_gain(parts: Sequence[Tuple[Tensor, ...]], with_gradient: bool) -> List[Factors]:
+    r"""The largest :math:`\lVert A v \rVert` of all unit v in the spaces that :func:`span_krylov` found.
+
+    The power iteration from the same start has one vector in such a space: so the result is never below what that finds,
+    and never above the exact value. Whatever the vectors are, orthogonal or not, it is the largest
+    :math:`c^\top W W^\top c / c^\top V V^\top c`, of k x k matrices in float64 (Golub and Van Loan, Matrix
+    Computations, sections 8.7 and 10.4).
+    """
+    grams, gains = ([_gram(part[side]) for part in parts] for side in (0, 1))
+    gram, gain = torch.cat(grams), torch.cat(gains)
+    # A map that is not finite shows in its first product already, and the decompositions would refuse it.
+    finite = gain.sum((1, 2), keepdim=True).isfinite()
+    gram, gain = gram.where(finite, 0), gain.where(finite, 0)
+    # Vectors that vanished, or that repeat others, leave the Gram matrix singular. The shift keeps them from being
+    # divided by rounding; it lowers the result by less than the rounding of the maps' dtype does.
+    dtype = parts[0][0].dtype
+    gram.diagonal(dim1=1, dim2=2).add_(_SHIFTS[dtype])
+    factor, _ = torch.linalg.cholesky_ex(gram)
+    half = torch.linalg.solve_triangular(factor, gain, upper=False)
+    reduced = torch.linalg.solve_triangular(factor, half.mT, upper=False)
+    eigenvalues, eigenvectors = torch.linalg.eigh(reduced)
+    sigma = eigenvalues[:, -1].clamp_min(0).sqrt()
+    sigmas = sigma.where(finite.flatten(), torch.nan).to(dtype).chunk(len(parts))
+    if not with_gradient:
+        return [Factors(one) for one in sigmas]
+    right = torch.linalg.solve_triangular(factor.mT, eigenvectors[:, :, -1:], upper=True).mT
+    left = _divide(right, sigma[:, None, None])
+    # Where there is nothing to gain, there is no gradient.
+    right = (right * (left != 0)).to(dtype).chunk(len(parts))
+    left = left.to(dtype).chunk(len(parts))
+    return [
+        Factors(sigmas[i], left[i] @ w, right[i] @ v, left[i] @ w_at, right[i] @ v_at)
+        for i, (v, w, v_at, w_at) in enumerate(parts)
+    ]
+
+
+def _gram(vectors: Tensor) -> Tensor:
+    vectors = vectors.double()
+    return vectors @ vectors.mT
+
+
+# -- common ------------------------------------------------------------------------------------------------------------
 
 
 def _normalise(vector: Tensor) -> Tuple[Tensor, Tensor]:
-    """(M, 1, C) to unit vectors and their norms (M, 1, 1); a zero vector stays zero, a NaN a NaN."""
+    """(b, 1, C) to unit vectors and their norms (b, 1, 1); a zero vector stays zero, a NaN a NaN."""
     norm = torch.linalg.vector_norm(vector, dim=2, keepdim=True)
     return vector / norm.clamp_min(torch.finfo(vector.dtype).tiny), norm
 
@@ -112,28 +207,8 @@ def _divide(vector: Tensor, divisor: Tensor) -> Tensor:
     return vector / divisor.where(divisor != 0, divisor.new_ones(())) * (divisor != 0)
 
 
-def _largest_gain(vectors: Tensor, images: Tensor) -> Tuple[Tensor, Tensor]:
-    r"""The largest :math:`\lVert \sum_j c_j w_j \rVert / \lVert \sum_j c_j v_j \rVert`, with its c.
-
-    Args:
-        vectors (Tensor): v, (M, k, C2).
-        images (Tensor): w, (M, k, C1).
-
-    Returns:
-        Tuple[Tensor, Tensor]: The gain (M,), and c (M, 1, k) such that :math:`\sum_j c_j v_j` is a unit vector.
-    """
-    v, w = vectors.double(), images.double()
-    gram, gain = v @ v.mT, w @ w.mT
-    # A map that is not finite shows in the first image already, and the decompositions would refuse it.
-    finite = gain.sum((1, 2), keepdim=True).isfinite()
-    gram, gain = gram.where(finite, 0), gain.where(finite, 0)
-    # Vectors that vanished, or that repeat others, leave the Gram matrix singular. The shift keeps them from being
-    # divided by rounding; it lowers the result by less than the rounding of the maps' dtype does.
-    gram.diagonal(dim1=1, dim2=2).add_(_SHIFTS[vectors.dtype])
-    factor, _ = torch.linalg.cholesky_ex(gram)
-    half = torch.linalg.solve_triangular(factor, gain, upper=False)
-    reduced = torch.linalg.solve_triangular(factor, half.mT, upper=False)
-    eigenvalues, eigenvectors = torch.linalg.eigh(reduced)
-    coefficients = torch.linalg.solve_triangular(factor.mT, eigenvectors[:, :, -1:], upper=True)
-    sigma = eigenvalues[:, -1].clamp_min(0).sqrt().where(finite.flatten(), torch.nan)
-    return sigma.to(vectors.dtype), coefficients.mT.to(vectors.dtype)
+SOLVERS = {
+    'lanczos': Solver(span_krylov, maximise_gain),
+    'power': Solver(iterate_power, as_they_are),
+    'svd': Solver(decompose, as_they_are),
+}

@@ -2,20 +2,19 @@
 
 import contextlib
 import dataclasses
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from . import cost_model
 from .naming import unknown_name
-from .operator import PairOperator, StackedOperator
+from .operator import PairOperator
 from .pairing import common_size, grid, n_channels, positions, working_dtype
 from .pooling import Size, spread
-from .solvers import solve_lanczos, solve_power, solve_svd
+from .solvers import SOLVERS, Factors
 
-_SOLVERS = dict(lanczos=solve_lanczos, power=solve_power, svd=solve_svd)
-METHODS = tuple(_SOLVERS)
+METHODS = tuple(SOLVERS)
 
 
 def transmitting_spectral_norm(x: Tensor, y: Tensor, *, method: str = 'lanczos', n_iters: int = 5) -> Tensor:
@@ -93,10 +92,19 @@ def transmitting_spectral_norms(
     dtype = working_dtype(features)
     if features[0].shape[0] == 0:
         return features[0].new_zeros(len(sizes), 0, dtype=dtype)
+    n_positions = tuple(y.shape[1] if size is None else size[0] * size[1] for y, size in zip(features[1:], sizes))
     if plan is None:
-        plan = _choose(features, sizes, method, n_iters, dtype)
+        channels = [n_channels(feature) for feature in features]
+        plan = cost_model.make_plan(
+            tuple(zip(channels, channels[1:], n_positions)),
+            features[0].shape[0],
+            method,
+            n_iters,
+            torch.finfo(dtype).bits // 8,
+            features[0].device.type,
+        )
     with_gradient = torch.is_grad_enabled() and any(feature.requires_grad for feature in features)
-    job = _Job(method, n_iters, tuple(sizes), dtype, plan, with_gradient)
+    job = _Job(method, n_iters, tuple(sizes), n_positions, dtype, plan, with_gradient)
     # Empty slices tie a second derivative to the maps, for it to be refused, without keeping the maps.
     ties = [feature[:0].clone() if with_gradient else None for feature in features]
     return _SpectralNorms.apply(job, *features, *ties)[0]
@@ -104,7 +112,7 @@ def transmitting_spectral_norms(
 
 def check_method(method: str) -> None:
     """Raise a ``ValueError`` that names the nearest method unless ``method`` is one of :data:`METHODS`."""
-    if method not in _SOLVERS:
+    if method not in SOLVERS:
         raise ValueError(unknown_name('method', method, METHODS))
 
 
@@ -123,25 +131,10 @@ class _Job:
     method: str
     n_iters: int
     sizes: Tuple[Optional[Size], ...]
+    n_positions: Tuple[int, ...]
     dtype: torch.dtype
     plan: cost_model.Plan
     with_gradient: bool
-
-
-def _choose(
-    features: Sequence[Tensor], sizes: Sequence[Optional[Size]], method: str, n_iters: int, dtype: torch.dtype
-) -> cost_model.Plan:
-    if method == 'svd':
-        return cost_model.Plan(1, False, (False,) * len(sizes))
-    channels = [n_channels(feature) for feature in features]
-    n_positions = [y.shape[1] if size is None else size[0] * size[1] for y, size in zip(features[1:], sizes)]
-    return cost_model.make_plan(
-        tuple(zip(channels, channels[1:], n_positions)),
-        features[0].shape[0],
-        n_iters,
-        cost_model.element_size(dtype),
-        features[0].device.type,
-    )
 
 
 class _SpectralNorms(torch.autograd.Function):
@@ -150,13 +143,20 @@ class _SpectralNorms(torch.autograd.Function):
     @staticmethod
     def forward(job: _Job, *inputs: Optional[Tensor]) -> Tuple[Tensor, ...]:
         features = inputs[: len(inputs) // 2]
+        solver = SOLVERS[job.method]
+        n_images = job.plan.images_per_chunk
         with _exact_float32(features[0].device.type):
-            chunks = [
-                _solve_chunk(job, [feature[start : start + job.plan.images_per_chunk] for feature in features])
-                for start in range(0, len(features[0]), job.plan.images_per_chunk)
-            ]
-        sigma, *factors = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*chunks))
-        return sigma.T.contiguous(), *factors
+            chunks = []
+            for start in range(0, len(features[0]), n_images):
+                maps = [feature[start : start + n_images] for feature in features]
+                chunks.append(
+                    [solver.start(operator, job.n_iters, job.with_gradient) for operator in _operators(job, maps)]
+                )
+            # Over the chunks, for each pair: some tensors that all begin with (B,).
+            parts = [tuple(_cat(part, 0) for part in zip(*pair)) for pair in zip(*chunks)]
+            factors = solver.finish(parts, job.with_gradient)
+        sigma = torch.stack([pair.sigma / n for pair, n in zip(factors, job.n_positions)])
+        return sigma, *(vectors for pair in factors for vectors in pair[1:] if job.with_gradient)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Tuple[Any, ...], output: Tuple[Tensor, ...]) -> None:
@@ -165,13 +165,14 @@ class _SpectralNorms(torch.autograd.Function):
             factors = output[1:]
             ctx.mark_non_differentiable(*factors)
             ctx.save_for_backward(*factors, *tensors[len(tensors) // 2 :])
-            ctx.sizes = job.sizes
+            ctx.job = job
             ctx.targets = [_Target.of(feature) for feature in tensors[: len(tensors) // 2]]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Tuple[Optional[Tensor], ...]:
-        n_pairs = len(ctx.sizes)
-        factors = [ctx.saved_tensors[4 * i : 4 * i + 4] for i in range(n_pairs)]
+        sizes, n_pairs = ctx.job.sizes, len(ctx.job.sizes)
+        weights = [(row / n)[:, None, None] for row, n in zip(grad, ctx.job.n_positions)]
+        factors = [Factors(row, *ctx.saved_tensors[4 * i : 4 * i + 4]) for i, row in enumerate(grad)]
         ties = ctx.saved_tensors[4 * n_pairs :]
         grads: List[Optional[Tensor]] = [None] * (n_pairs + 1)
         with _exact_float32(grad.device.type), torch.no_grad():
@@ -179,13 +180,11 @@ class _SpectralNorms(torch.autograd.Function):
                 if ctx.needs_input_grad[1 + index]:
                     terms = []
                     if index > 0:
-                        _, right, _, at_positions = factors[index - 1]
-                        terms.append(
-                            (right * _weight(grad, index - 1, at_positions), at_positions, ctx.sizes[index - 1])
-                        )
+                        pair = factors[index - 1]
+                        terms.append((pair.right * weights[index - 1], pair.left_at_positions, sizes[index - 1]))
                     if index < n_pairs:
-                        left, _, at_positions, _ = factors[index]
-                        terms.append((left * _weight(grad, index, at_positions), at_positions, ctx.sizes[index]))
+                        pair = factors[index]
+                        terms.append((pair.left * weights[index], pair.right_at_positions, sizes[index]))
                     grads[index] = target.write(terms)
         if torch.is_grad_enabled():
             # `create_graph=True`: a second derivative must be an error, not a zero.
@@ -193,30 +192,19 @@ class _SpectralNorms(torch.autograd.Function):
         return None, *grads, *(None for _ in ties)
 
 
-def _solve_chunk(job: _Job, maps: Sequence[Tensor]) -> Tuple[Tensor, ...]:
-    """The norms (b, K - 1) of some images, and the factors of each pair where a gradient is wanted."""
+def _operators(job: _Job, maps: Sequence[Tensor]) -> Iterator[PairOperator]:
+    """The pairs of some images one after the other, so that the maps of the one at hand are in the cache."""
     maps = [feature.to(job.dtype) for feature in maps]
-    at_sizes: List[dict] = [{} for _ in maps]
+    known: Dict[Tuple[int, Optional[Size]], Tensor] = {}
 
     def factor(index: int, size: Optional[Size]) -> Tensor:
-        if size not in at_sizes[index]:
-            at_sizes[index][size] = positions(maps[index], size)
-        return at_sizes[index][size]
+        if (index, size) not in known:
+            known[index, size] = positions(maps[index], size)
+        return known[index, size]
 
-    solve = _SOLVERS[job.method]
-    n_pairs = len(job.sizes)
-    groups = [range(n_pairs)] if job.plan.joint and job.method != 'svd' else [[pair] for pair in range(n_pairs)]
-    solved = []
-    for group in groups:
-        operator = StackedOperator(
-            [PairOperator(factor(i, job.sizes[i]), factor(i + 1, job.sizes[i]), job.plan.formed[i]) for i in group]
-        )
-        solved += operator.split(*solve(operator, job.n_iters, job.with_gradient))
-        if not job.plan.joint:
-            # What only the pairs behind us needed would push the next pair out of the cache.
-            at_sizes[group[0]].clear()
-    sigma = torch.stack([pair[0] for pair in solved], 1)
-    return sigma, *(vectors for pair in solved for vectors in pair[1:])
+    for pair, (size, formed) in enumerate(zip(job.sizes, job.plan.formed)):
+        yield PairOperator(factor(pair, size), factor(pair + 1, size), formed)
+        known = {key: value for key, value in known.items() if key[0] > pair}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,8 +225,8 @@ class _Target:
 
     def write(self, terms: Sequence[Tuple[Tensor, Tensor, Optional[Size]]]) -> Tensor:
         """The sum of the terms' products, (B, R, C) over the channels with (B, R, N) over the positions of a size."""
-        over_channels = _cat([channels for channels, _, _ in terms])
-        over_positions = _cat([at if size is None else spread(at, size, grid(self)) for _, at, size in terms])
+        over_channels = _cat([channels for channels, _, _ in terms], 1)
+        over_positions = _cat([at if size is None else spread(at, size, grid(self)) for _, at, size in terms], 1)
         rows, columns = (over_positions, over_channels) if self.channels_last else (over_channels, over_positions)
         shape = rows.shape[0], rows.shape[2], columns.shape[2]
         gradient = torch.empty(shape, dtype=self.dtype, device=rows.device)
@@ -261,13 +249,8 @@ class _Target:
         return len(self.shape)
 
 
-def _weight(grad: Tensor, pair: int, at_positions: Tensor) -> Tensor:
-    """(B, 1, 1): the incoming gradient, and the 1 / N of the transmitting matrix."""
-    return (grad[pair] / at_positions.shape[2])[:, None, None]
-
-
-def _cat(parts: Sequence[Tensor]) -> Tensor:
-    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+def _cat(parts: Sequence[Tensor], dim: int) -> Tensor:
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
 
 
 class _FirstDerivative(torch.autograd.Function):

@@ -233,7 +233,7 @@ def measure(shape: Shape, args: argparse.Namespace, note: Callable[[str], None])
             row[column]['memory'] = peak_memory(shape, column, args)
     batch, c1, _, _, c2, _, _ = shape
     n = y.shape[2] * y.shape[3] if y.numel() // c2 < x.numel() // c1 else x.shape[2] * x.shape[3]
-    plan = cost_model.make_plan(((c1, c2, n),), batch, N_ITERS, 4, args.device)
+    plan = cost_model.make_plan(((c1, c2, n),), batch, 'lanczos', N_ITERS, 4, args.device)
     row['plan'] = cost_model.describe(plan)
     return row
 
