@@ -111,10 +111,11 @@ def as_they_are(parts: Sequence[Tuple[Tensor, ...]], with_gradient: bool) -> Lis
 
 
 def span_krylov(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tuple[Tensor, ...]:
-    r"""Golub-Kahan-Lanczos bidiagonalisation from the all-ones vector; :func:`maximise_gain` re-orthogonalises.
+    r"""Golub-Kahan-Lanczos bidiagonalisation from the all-ones vector.
 
-    k products with :math:`A^\top` and k with :math:`A` give k vectors v of a Krylov space and their images w = A v. The
-    short recurrence keeps them orthogonal until rounding grows, which it does as the space fills up.
+    k products with :math:`A^\top` and k with :math:`A` give k vectors v of a Krylov space and their images w = A v. The v
+    are re-orthogonalised, which is enough (Simon and Zha, SIAM J. Sci. Comput. 21, 2000); what one pass leaves where the
+    space is exhausted, :func:`maximise_gain` takes care of.
 
     Returns:
         Tuple[Tensor, ...]: v (b, k, C2) and w (b, k, C1); with a gradient also F2^T v and F1^T w, (b, k, N).
@@ -126,10 +127,11 @@ def span_krylov(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tu
     # of the multiples of the golden ratio are a start without structure, and the same at every call.
     index = torch.arange(1, v.shape[2] + 1, dtype=v.dtype, device=v.device)
     v = torch.where(alpha == 0, torch.frac(index * 0.6180339887498949) - 0.5, v)
-    vs, ws, vs_at, ws_at = [], [], [], []
+    vs = v.new_empty(v.shape[0], n_iters, v.shape[2])
+    ws, vs_at, ws_at = [], [], []
     for step in range(n_iters):
+        vs[:, step : step + 1] = v
         w, v_at = operator(v)
-        vs.append(v)
         ws.append(w)
         vs_at.append(v_at)
         if step < n_iters - 1:
@@ -139,13 +141,14 @@ def span_krylov(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tu
             if with_gradient and u_at is not None:
                 # w = alpha u_before + beta u, so that no further product is needed.
                 ws_at.append(torch.addcmul(u_at_before * alpha, u_at, beta))
-            v, alpha = _normalise(torch.addcmul(product, v, beta, value=-1))
-    v, w = torch.cat(vs, 1), torch.cat(ws, 1)
+            basis = vs[:, : step + 1]
+            v, alpha = _normalise(torch.baddbmm(product, torch.bmm(product, basis.mT), basis, alpha=-1))
+    w = torch.cat(ws, 1)
     if not with_gradient:
-        return v, w
+        return vs, w
     if operator.formed is not None:
-        return v, w, v @ operator.f2.matrix, w @ operator.f1.matrix
-    return v, w, torch.cat(vs_at, 1), torch.cat([*ws_at, operator.f1.left(ws[-1])], 1)
+        return vs, w, vs @ operator.f2.matrix, w @ operator.f1.matrix
+    return vs, w, torch.cat(vs_at, 1), torch.cat([*ws_at, operator.f1.left(ws[-1])], 1)
 
 
 # Added to the Gram matrix of unit vectors: an eighth of float32's rounding, and for float64 what its own sums need.
@@ -165,8 +168,8 @@ def maximise_gain(parts: Sequence[Tuple[Tensor, ...]], with_gradient: bool) -> L
     # A map that is not finite shows in its first product already, and the decompositions would refuse it.
     finite = gain.sum((1, 2), keepdim=True).isfinite()
     gram, gain = gram.where(finite, 0), gain.where(finite, 0)
-    # Vectors that vanished, or that repeat others, leave the Gram matrix singular. The shift keeps them from being
-    # divided by rounding; it lowers the result by less than the rounding of the maps' dtype does.
+    # Vectors that vanished leave the Gram matrix singular. The shift keeps them from being divided by rounding; it lowers
+    # the result by less than the rounding of the maps' dtype does.
     dtype = parts[0][0].dtype
     gram.diagonal(dim1=1, dim2=2).add_(_SHIFTS[dtype])
     factor, _ = torch.linalg.cholesky_ex(gram)

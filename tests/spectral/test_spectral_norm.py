@@ -78,7 +78,8 @@ def test_gradient_is_right_in_both_arguments(name: str, method: str) -> None:
     # The derivative of the power iteration is exact however few its steps; Lanczos' is once it has converged.
     n_iters = 3 if method == 'power' else 9
     function = functools.partial(transmitting_spectral_norm, method=method, n_iters=n_iters)
-    assert torch.autograd.gradcheck(function, (x, y))
+    # Large maps are checked along random directions, small ones element by element.
+    assert torch.autograd.gradcheck(function, (x, y), fast_mode=x.numel() > 100)
 
 
 @pytest.mark.parametrize('n_iters', [1, 2, 5, 10])
