@@ -10,14 +10,11 @@ costs. Errors are those of the values against the SVD in float64, and of the gra
 """
 
 import argparse
-import gc
+import itertools
 import json
 import math
 import platform
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -170,32 +167,25 @@ def make_maps(shape: Shape, args: argparse.Namespace, ratio: float = 0.4) -> Tup
     return tuple(f.to(args.device, args.dtype, **kwargs) for f in maps)
 
 
-def peak_memory(shape: Shape, column: str, args: argparse.Namespace) -> float:
-    """Most bytes beyond the two maps during forward and backward, gradients included."""
+def working_memory(shape: Shape, column: str, args: argparse.Namespace) -> float:
+    """Most bytes at a time beyond the two maps and their gradients, during forward and backward.
+
+    On a CPU, of PyTorch's allocator; the buffers that a BLAS keeps for itself are not in it.
+    """
+    x, y = make_maps(shape, args)
+    run(WAYS[column], x, y)
+    gradients = x.nbytes + y.nbytes
     if args.device == 'cuda':
-        x, y = make_maps(shape, args)
-        run(WAYS[column], x, y)
-        gc.collect()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         run(WAYS[column], x, y)
-        return torch.cuda.max_memory_allocated() - before
-    # Resident memory has one peak per process: each column gets a process of its own.
-    command = [sys.executable, __file__, '--measure-memory', column, ','.join(map(str, shape)), *sys.argv[1:]]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
-def measure_memory(args: argparse.Namespace) -> None:
-    column, shape = args.measure_memory
-    tiny = make_maps((2, 8, 8, 8, 8, 4, 4), args)
-    run(WAYS[column], *tiny)  # libraries load what they need
-    maps = make_maps(tuple(map(int, shape.split(','))), args)
-    gc.collect()
-    before = int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()
-    Path('/proc/self/clear_refs').write_text('5')  # forget the peak so far
-    run(WAYS[column], *maps)
-    peak = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))
-    print(int(peak.split()[1]) * 1024 - before)
+        return max(torch.cuda.max_memory_allocated() - before - gradients, 0)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        kept = run(WAYS[column], x, y)
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
+    allocated = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    del kept
+    return max(max(allocated) - gradients, 0)
 
 
 def measure(shape: Shape, args: argparse.Namespace, note: Callable[[str], None]) -> Dict[str, Any]:
@@ -230,7 +220,7 @@ def measure(shape: Shape, args: argparse.Namespace, note: Callable[[str], None])
         row.setdefault(column, {}).update(forward=forward, backward=backward, total=total, repeats=len(both))
         if column in columns and not args.no_memory:
             note(f'{name(shape)}: {column}, memory')
-            row[column]['memory'] = peak_memory(shape, column, args)
+            row[column]['memory'] = working_memory(shape, column, args)
     batch, c1, _, _, c2, _, _ = shape
     n = y.shape[2] * y.shape[3] if y.numel() // c2 < x.numel() // c1 else x.shape[2] * x.shape[3]
     plan = cost_model.make_plan(((c1, c2, n),), batch, 'lanczos', N_ITERS, 4, args.device)
@@ -280,18 +270,20 @@ def report(rows: List[Dict[str, Any]], columns: List[str]) -> List[str]:
         ratios = [f'{row["ours"]["total"] / row[column]["total"]:.2f}' for column in ('floor', 'traffic')]
         lines.append(f'| {row["name"]} | ' + ' | '.join([*cells, *ratios, row['plan']]) + ' |')
     lines += ['', 'Milliseconds, forward and backward together (medians).', '']
-    lines.append(
-        '| shape | forward / backward, ours | peak memory, ours | ' + ' | '.join(columns[1:]) + ' | error, ours | '
-    )
+    lines.append('| shape | forward / backward, ours | memory, ours | ' + ' | '.join(columns[1:]) + ' | error, ours | ')
     lines[-1] += ' | '.join(columns[1:]) + ' | gradient error, ours | published |'
     lines.append('|---' * (lines[-1].count('|') - 1) + '|')
     for row in rows:
-        memory = [f'{row[c]["memory"] / 2**20:.0f}' if 'memory' in row[c] else '' for c in columns]
+        memory = [f'{row[c]["memory"] / 2**20:.1f}' if 'memory' in row[c] else '' for c in columns]
         errors = [f'{row[c]["error"]:.1e}' for c in columns]
         gradients = [f'{row[c]["gradient_error"]:.1e}' for c in columns[:2]]
         times = f'{row["ours"]["forward"] * 1e3:.2f} / {row["ours"]["backward"] * 1e3:.2f}'
         lines.append(f'| {row["name"]} | ' + ' | '.join([times, *memory, *errors, *gradients]) + ' |')
-    lines += ['', 'MiB beyond the two maps, gradients included; errors relative to the SVD in float64.', '']
+    lines += [
+        '',
+        'Memory: most MiB at a time beyond the two maps and their gradients. Errors: relative to the SVD in float64.',
+        '',
+    ]
     for column in ('floor', 'traffic', *columns[1:]):
         ratio = [row['ours']['total'] / row[column]['total'] for row in rows]
         lines.append(
@@ -300,7 +292,7 @@ def report(rows: List[Dict[str, Any]], columns: List[str]) -> List[str]:
     if all('memory' in row[c] for row in rows for c in columns):
         for column in columns[1:]:
             ratio = [row['ours']['memory'] / max(row[column]['memory'], 1) for row in rows]
-            lines.append(f'peak memory, ours / {column}: {min(ratio):.2f} to {max(ratio):.2f}')
+            lines.append(f'memory, ours / {column}: {min(ratio):.2f} to {max(ratio):.2f}')
     return lines
 
 
@@ -346,11 +338,10 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument('--skip', nargs='+', choices=tuple(WAYS)[1:], default=(), help='columns to leave out')
     parser.add_argument('--repeats', type=int, default=15)
     parser.add_argument('--seconds', type=float, default=6.0, help='for the repetitions of one column of one row')
-    parser.add_argument('--no-memory', action='store_true', help='leave out the peak memory, which takes processes')
+    parser.add_argument('--no-memory', action='store_true', help='leave out the working memory')
     parser.add_argument('--out', type=Path, help='folder for benchmark.json, benchmark.md and benchmark.png')
     parser.add_argument('--json', action='store_true', help='print JSON instead of the table')
     parser.add_argument('--constants', action='store_true', help="print the cost model's constants and stop")
-    parser.add_argument('--measure-memory', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     args.dtype = getattr(torch, args.dtype)
     return args
@@ -358,9 +349,6 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.measure_memory:
-        measure_memory(args)
-        return
     if args.constants:
         constants(args)
         return
