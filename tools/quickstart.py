@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(ROOT)
     begun = time.monotonic()
-    say('10 to 15 minutes on 2 cores the first time, a minute afterwards')
+    say('some 12 minutes on 2 cores the first time, a minute afterwards')
     run([sys.executable, 'tools/dataset_converters/make_demo_set.py'])
     for name, config in CONFIGS.items():
         train(name, config, args.fresh)

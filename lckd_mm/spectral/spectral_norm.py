@@ -274,10 +274,19 @@ class _FirstDerivative(torch.autograd.Function):
 @contextlib.contextmanager
 def _exact_float32(device_type: str) -> Iterator[None]:
     """Neither autocast nor the TF32 and bfloat16 products that a user may have allowed for convolutions."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision('highest')
+    backends = [b for b in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul) if hasattr(b, 'fp32_precision')]
+    # Backend by backend: torch.get_float32_matmul_precision() refuses where they were set apart. Before torch 2.9 it is
+    # all there is.
+    allowed = [backend.fp32_precision for backend in backends] or torch.get_float32_matmul_precision()
     try:
+        for backend in backends:
+            backend.fp32_precision = 'ieee'
+        if not backends:
+            torch.set_float32_matmul_precision('highest')
         with torch.autocast(device_type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
+        for backend, precision in zip(backends, allowed):
+            backend.fp32_precision = precision
+        if not backends:
+            torch.set_float32_matmul_precision(allowed)

@@ -142,15 +142,23 @@ def test_the_maps_may_be_overwritten_between_forward_and_backward() -> None:
 
 
 @pytest.mark.parametrize('formed', [False, True])
-def test_the_precision_a_user_allows_for_other_products_does_not_reach_ours(formed: bool) -> None:
+@pytest.mark.parametrize('interface', ['for all', 'by backend'])
+def test_the_precision_a_user_allows_for_other_products_does_not_reach_ours(interface: str, formed: bool) -> None:
     maps = _maps(torch.float32)
     expected = transmitting_spectral_norms(maps, plan=Plan(5, (formed,) * 3))
-    torch.set_float32_matmul_precision('medium')
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [backend.fp32_precision for backend in backends]
     try:
+        if interface == 'for all':
+            torch.set_float32_matmul_precision('medium')
+        else:
+            torch.backends.cuda.matmul.fp32_precision = 'tf32'
+            torch.backends.mkldnn.matmul.fp32_precision = 'bf16'
         assert torch.equal(transmitting_spectral_norms(maps, plan=Plan(5, (formed,) * 3)), expected)
-        assert torch.get_float32_matmul_precision() == 'medium'
+        assert [backend.fp32_precision for backend in backends] == ['tf32', 'bf16']
     finally:
-        torch.set_float32_matmul_precision('highest')
+        for backend, precision in zip(backends, before):
+            backend.fp32_precision = precision
 
 
 def test_a_batch_without_images_gives_no_norms() -> None:

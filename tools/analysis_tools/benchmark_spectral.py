@@ -284,11 +284,14 @@ def report(rows: List[Dict[str, Any]], columns: List[str]) -> List[str]:
         'Memory: most MiB at a time beyond the two maps and their gradients. Errors: relative to the SVD in float64.',
         '',
     ]
+    reference = [row for row in rows if row['group'] == 'reference']
     for column in ('floor', 'traffic', *columns[1:]):
-        ratio = [row['ours']['total'] / row[column]['total'] for row in rows]
-        lines.append(
-            f'ours / {column}: {geometric_mean(ratio):.3f} in the geometric mean, {min(ratio):.3f} to {max(ratio):.3f}'
-        )
+        for which, some in (('all shapes', rows), ('reference', reference)):
+            ratio = [row['ours']['total'] / row[column]['total'] for row in some] or [math.nan]
+            lines.append(
+                f'ours / {column}, {which}: {geometric_mean(ratio):.3f} in the geometric mean, '
+                f'{min(ratio):.3f} to {max(ratio):.3f}'
+            )
     if all('memory' in row[c] for row in rows for c in columns):
         for column in columns[1:]:
             ratio = [row['ours']['memory'] / max(row[column]['memory'], 1) for row in rows]
@@ -310,13 +313,14 @@ def chart(rows: List[Dict[str, Any]], columns: List[str], path: Path, title: str
         places = [row_index + (index - (len(shown) - 1) / 2) * height for row_index in range(len(rows))]
         values = [row[column]['total'] * 1e3 for row in rows]
         bars = axes.barh(places, values, height, label=column, color=colors[column])
-        axes.bar_label(bars, [f'{value:.3g}' for value in values], padding=2, fontsize=7)
+        labels = [f'{value:.0f}' if value >= 100 else f'{value:.3g}' for value in values]
+        axes.bar_label(bars, labels, padding=2, fontsize=7)
     axes.set(xscale='log', xlabel='milliseconds, forward and backward', title=title)
     axes.set_yticks(range(len(rows)), [row['name'] for row in rows])
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.01)
     axes.grid(axis='x', alpha=0.3)
-    axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.05 - 0.4 / len(rows)), ncols=len(shown), fontsize=8)
+    figure.legend(loc='outside lower center', ncols=len(shown), fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
@@ -355,11 +359,10 @@ def main() -> None:
     from rich.console import Console
 
     console = Console(stderr=True)
-    shapes = [shape for group in args.shapes for shape in SHAPES[group]]
     rows = []
     with console.status('') as status:
-        for shape in shapes:
-            rows.append(measure(shape, args, status.update))
+        for group, shape in [(one, shape) for one in args.shapes for shape in SHAPES[one]]:
+            rows.append(dict(measure(shape, args, status.update), group=group))
             ours, least = (rows[-1][column]['total'] * 1e3 for column in ('ours', 'floor'))
             console.print(f'{rows[-1]["name"]:40} ours {ours:9.2f} ms   floor {least:9.2f} ms')
     columns = [column for column in WAYS if column not in args.skip]
