@@ -227,7 +227,7 @@ install_mmcv() {
             "$("$python" -c 'import torch; print(torch.version.cuda)') and set CUDA_HOME, or run this again with" \
             "CUDA_VISIBLE_DEVICES= (empty) to build them for the CPU."
     fi
-    local title="building mmcv's ops: 6 to 25 minutes on 2 cores, seconds where pip has kept the result"
+    local title="building mmcv's ops: some 8 minutes on 2 cores, seconds where pip has kept the result"
     hint="The build needs a C++ compiler (g++) and Python's headers (python3.11-dev)."
     # Debug information, which many Pythons ask extensions for, only costs time and memory here.
     export MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-} -g0"

@@ -1,3 +1,3 @@
-from .hooks import LipschitzMonitorHook, LossWeightSchedulerHook
+from .hooks import LipschitzBalanceHook, LipschitzMonitorHook, LossWeightSchedulerHook
 
-__all__ = ['LipschitzMonitorHook', 'LossWeightSchedulerHook']
+__all__ = ['LipschitzBalanceHook', 'LipschitzMonitorHook', 'LossWeightSchedulerHook']

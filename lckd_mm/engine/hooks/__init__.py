@@ -1,4 +1,5 @@
+from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
 from .loss_weight_scheduler_hook import LossWeightSchedulerHook
 
-__all__ = ['LipschitzMonitorHook', 'LossWeightSchedulerHook']
+__all__ = ['LipschitzBalanceHook', 'LipschitzMonitorHook', 'LossWeightSchedulerHook']

@@ -1,0 +1,120 @@
+from typing import Dict, Optional
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmrazor.registry import HOOKS
+from torch import Tensor
+
+from lckd_mm.spectral.naming import unknown_name
+
+from .distiller import distiller_of
+
+
+@HOOKS.register_module()
+class LipschitzBalanceHook(Hook):
+    r"""Keep a distillation loss at a wanted share of the total loss, so that no weight has to be searched for per task.
+
+    After each iteration the weight becomes :math:`\frac{s}{1 - s} \bar r / \bar u`, with s the share, u the loss before its
+    weight, r all the other losses, and bars for exponential averages. The paper's ablation reports that accuracy falls
+    once the term is more than about 20 % of the total. The weight in the config is that of the first iteration.
+
+    Where a loss is zero or not finite the weight stays as it is. In a distributed training all ranks use the averages over
+    the ranks. The state is in the checkpoints, and a resumed training goes on with it.
+
+    Args:
+        share (float): Share of the total, 0 < share < 1. Defaults to 0.1.
+        loss (str): Name in ``distill_losses``. Defaults to ``'loss_lipschitz'``.
+        momentum (float): Of the averages, 0 <= momentum < 1. Defaults to 0.9, which looks back about as far as the ten
+            iterations of mmengine's log do.
+        max_weight (float, optional): The weight is not raised above it, as it would be while the student's norms come
+            to equal the teacher's. Defaults to None, no bound.
+        interval (int): Iterations between two readings of weight and share in the log. Defaults to 10.
+
+    Raises:
+        ValueError: Numbers outside those ranges; before training: an unknown loss, or one whose weight is not positive.
+    """
+
+    # Before the checkpoint is written and the log printed.
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        share: float = 0.1,
+        loss: str = 'loss_lipschitz',
+        momentum: float = 0.9,
+        max_weight: Optional[float] = None,
+        interval: int = 10,
+    ) -> None:
+        if not 0 < share < 1:
+            raise ValueError(f'share={share!r} is no share of the total: give a number between 0 and 1, 0.1 say.')
+        if not 0 <= momentum < 1:
+            raise ValueError(f'momentum={momentum!r} is outside [0, 1): give 0.9, or 0 for no smoothing.')
+        if max_weight is not None and not max_weight > 0:
+            raise ValueError(f'max_weight={max_weight!r} must be positive, or None for no bound.')
+        if interval < 1:
+            raise ValueError(f'interval={interval!r} counts iterations: give 1 or more.')
+        self.share, self.loss, self.momentum = share, loss, momentum
+        self.max_weight, self.interval = max_weight, interval
+        # (term before its weight, the rest), averaged; and what a checkpoint said.
+        self._averages: Optional[Tensor] = None
+        self._loaded: Optional[Dict[str, float]] = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Look the loss up before the first step, and take up the state of a resumed training."""
+        losses = distiller_of(runner, self).distill_losses
+        if self.loss not in losses:
+            raise ValueError(unknown_name('LipschitzBalanceHook: loss', self.loss, losses))
+        weight = getattr(losses[self.loss], 'loss_weight', None)
+        if weight is None or not weight > 0:
+            raise ValueError(
+                f'LipschitzBalanceHook: loss_weight={weight!r} of {self.loss!r} leaves nothing to balance: give it a positive '
+                'weight to begin with.'
+            )
+        if self._loaded is not None:
+            losses[self.loss].loss_weight = self._loaded['weight']
+            self._averages = torch.tensor([self._loaded['term'], self._loaded['rest']])
+            if not self._averages.isfinite().all():
+                self._averages = None
+            self._loaded = None
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: Optional[Dict[str, Tensor]] = None
+    ) -> None:
+        """Set the weight of the next iteration."""
+        name = f'distill.{self.loss}'
+        if outputs is None or name not in outputs:
+            return
+        loss = distiller_of(runner, self).distill_losses[self.loss]
+        weight = torch.as_tensor(loss.loss_weight, dtype=torch.float32, device=outputs['loss'].device)
+        term, total = outputs[name].detach().float(), outputs['loss'].detach().float()
+        found = torch.stack([term / weight, total - term])
+        all_reduce(found, op='mean')
+        # No synchronisation with a GPU: the weight stays a tensor, and what is wrong is masked out.
+        averages = found if self._averages is None else self._averages.to(found)
+        good = (found.isfinite() & (found > 0)).all()
+        moved = torch.where((averages > 0).all(), averages + (found - averages) * (1 - self.momentum), found)
+        self._averages = torch.where(good, moved, averages)
+        term, rest = self._averages
+        wanted = self.share / (1 - self.share) * rest / term
+        if self.max_weight is not None:
+            wanted = wanted.clamp(max=self.max_weight)
+        loss.loss_weight = torch.where(good & wanted.isfinite() & (wanted > 0), wanted, weight)
+        if self.every_n_train_iters(runner, self.interval):
+            hub = runner.message_hub
+            hub.update_scalar(f'train/weight_{self.loss}', float(loss.loss_weight))
+            hub.update_scalar(f'train/share_{self.loss}', float(outputs[name] / outputs['loss']))
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the state, plain numbers."""
+        if self._averages is not None:
+            loss = distiller_of(runner, self).distill_losses[self.loss]
+            term, rest = self._averages.tolist()
+            state = dict(weight=float(loss.loss_weight), term=term, rest=rest)
+            checkpoint.setdefault('lipschitz_balance', {})[self.loss] = state
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the state for :meth:`before_train`, unless only the weights are loaded."""
+        if runner._resume:
+            self._loaded = checkpoint.get('lipschitz_balance', {}).get(self.loss)
