@@ -14,7 +14,6 @@ A step is forward, backward and the optimizer's step. The teachers have random w
 import argparse
 import copy
 import json
-import math
 import statistics
 import sys
 import time
@@ -311,8 +310,8 @@ def measure(pair: str, args: argparse.Namespace, note: Callable[[str], None]) ->
 def report(pair: str, times: Dict[str, List[float]]) -> List[str]:
     """Markdown. Ratios are those of the fastest steps, which other work on the machine disturbs least."""
 
-    def ratio(name: str, to: str) -> float:
-        return min(times[name]) / min(times[to]) if to in times else math.nan
+    def ratio(name: str, to: str) -> str:
+        return f'{min(times[name]) / min(times[to]):.2f}' if to in times else ''
 
     columns = [name for name in times if name not in ('term', 'step of the term')]
     lines = [f'{PAIRS[pair]}, {len(times[columns[0]])} rounds', '']
@@ -320,7 +319,7 @@ def report(pair: str, times: Dict[str, List[float]]) -> List[str]:
     for name in columns:
         lines.append(
             f'| {name} | {statistics.median(times[name]) * 1e3:.0f} | {min(times[name]) * 1e3:.0f} | '
-            f'{ratio(name, "student alone"):.2f} | {ratio(name, "MMRazor, same losses"):.2f} |'
+            f'{ratio(name, "student alone")} | {ratio(name, "MMRazor, same losses")} |'
         )
     if times['term']:
         shares = [term / step for term, step in zip(times['term'], times['step of the term'])]
