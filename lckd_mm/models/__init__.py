@@ -1,8 +1,8 @@
 from .algorithms import LipschitzDistill
 from .backbones import CIFARResNet, MobileNetV1, PyramidNet, StagedBackbone
-from .connectors import PointwiseAdapter, SpectralNormConnector
+from .connectors import MarginConnector, PointwiseAdapter, SpectralNormConnector
 from .distillers import LipschitzDistiller
-from .losses import LipschitzLoss
+from .losses import LipschitzLoss, OverhaulLoss
 from .task_modules import PreActivationRecorder
 
 __all__ = [
@@ -10,7 +10,9 @@ __all__ = [
     'LipschitzDistill',
     'LipschitzDistiller',
     'LipschitzLoss',
+    'MarginConnector',
     'MobileNetV1',
+    'OverhaulLoss',
     'PointwiseAdapter',
     'PreActivationRecorder',
     'PyramidNet',

@@ -161,7 +161,7 @@ def test_too_few_taps_are_refused(build, changes) -> None:
         ),
         (dict(teacher_taps=['backbone.layer9', *TAPS[1:]]), "teacher's tap 'backbone.layer9'"),
         (dict(teacher_taps=TAPS[:3]), 'student has 4 taps .* teacher 3'),
-        (dict(taps=[*TAPS, 'head.fc']), r"'head.fc' recorded nothing"),
+        (dict(taps=[*TAPS, 'head.fc']), r"'head.fc' yields no feature map but shape \(1, 3\)"),
         (dict(taps=[*TAPS, 'neck']), r"'neck' yields no feature map but shape \(1, 32\)|a tuple of 1"),
         (dict(taps=['backbone', *TAPS]), "'backbone' yields a tuple of"),
         (dict(adapters='all'), "adapters='all'"),
@@ -284,3 +284,128 @@ def test_a_teacher_checkpoint_that_carries_code_is_refused_and_runs_nothing(
     torch.save(dict(state_dict=teacher_state, meta=_Code(str(marker))), path, _use_new_zipfile_serialization=zipped)
     assert 'system' in _refusal(build, path)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize('tap', ['backbone.layer4.1.bn1', 'backbone.layer4.1.bn2'])
+def test_what_a_network_overwrites_in_place_is_recorded_as_it_was(build, batch, tap) -> None:
+    # A ReLU in place comes after bn1, and `out += identity` after bn2.
+    model = build(spectral_distiller(taps=['backbone.layer3', tap]), teacher=classifier(18))
+    for network in (model.student, model.teacher):
+        torch.nn.init.normal_(network.backbone.layer4[1].bn2.weight)
+        network.eval()
+    distiller = model.distiller
+    with distiller.student_recorders, distiller.teacher_recorders, torch.no_grad():
+        model.student(batch[0])
+        model.teacher(batch[0])
+    for from_student, network in ((True, model.student), (False, model.teacher)):
+        backbone, recorded = network.backbone, distiller._recorded('tap1', from_student, {})
+        block = backbone.layer4[1]
+        x = backbone.layer4[0](distiller._recorded('tap0', from_student, {}).relu())
+        expected = block.bn1(block.conv1(x))
+        if tap.endswith('bn2'):
+            expected = block.bn2(block.conv2(expected.relu()))
+        torch.testing.assert_close(recorded, expected)
+
+
+def test_a_tap_that_is_overwritten_only_in_training_is_refused_there(build, batch) -> None:
+    model = build(spectral_distiller(taps=['backbone.layer3', 'backbone.layer4.1.bn1']))
+    model.init_weights()
+    model.student.backbone.layer4[1].relu.inplace = True
+    with pytest.raises(RuntimeError, match=r"student's tap 'backbone.layer4.1.bn1' was overwritten.*copy=True"):
+        _train_step(model, batch)
+
+
+def _ofd_distiller(**changes) -> dict:
+    config = spectral_distiller(**changes)
+    config['connectors'] = dict(config['connectors'], margins=dict(type='MarginConnector'))
+    config['distill_losses'] = dict(config['distill_losses'], loss_ofd=dict(type='OverhaulLoss'))
+    config['loss_forward_mappings'] = dict(
+        config['loss_forward_mappings'],
+        loss_ofd=dict(
+            student=dict(from_student=True, recorder='taps'),
+            teacher=dict(from_student=False, recorder='taps', connector='margins'),
+        ),
+    )
+    return config
+
+
+def test_ofd_of_stages_takes_the_margins_of_their_last_blocks_last_bn(build, batch) -> None:
+    model = build(_ofd_distiller())
+    backbone = model.teacher.backbone
+    expected = []
+    for stage in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4):
+        bn = stage[-1].bn3
+        torch.nn.init.uniform_(bn.weight, 0.5, 1.5)
+        torch.nn.init.normal_(bn.bias, std=0.3)
+        samples = torch.randn(200_000, 1, dtype=torch.float64) * bn.weight + bn.bias
+        negative = samples < 0
+        expected.append((samples * negative).sum(0) / negative.sum(0))
+    model.teacher._is_init = True
+    model.init_weights()
+    for margin, mean in zip(model.distiller.connectors['margins'].margins, expected):
+        torch.testing.assert_close(margin.flatten().double(), mean, rtol=0.05, atol=0.02)
+    losses = _train_step(model, batch)
+    assert losses['distill.loss_ofd'] > 0
+    assert losses['distill.loss_lipschitz'].isfinite()
+
+
+def test_a_margin_is_defined_where_a_bn_is_zero_or_all_above_zero(build) -> None:
+    bn = torch.nn.BatchNorm2d(4)
+    bn.weight.data = torch.tensor([0.0, 0.0, 0.1, 1.0])
+    bn.bias.data = torch.tensor([-2.0, 2.0, 5.0, 0.0])
+    margin = build(_ofd_distiller()).distiller._get_margin_from_BN(bn)
+    torch.testing.assert_close(margin.flatten(), torch.tensor([-2.0, 0.0, -0.3, -((2 / torch.pi) ** 0.5)]))
+
+
+def test_a_tap_may_name_the_bn_of_its_margin(build) -> None:
+    taps = ['backbone.layer3', dict(source='backbone.layer4', margin='backbone.layer4.0.bn3')]
+    model = build(_ofd_distiller(teacher_taps=taps, taps=['backbone.layer3', 'backbone.layer4']))
+    bn = model.teacher.backbone.layer4[0].bn3
+    torch.nn.init.constant_(bn.weight, 2)
+    model.distiller.init_ofd_connectors(model.teacher)
+    torch.testing.assert_close(
+        model.distiller.connectors['margins'].margins[1].flatten(), torch.full((128,), -2 * (2 / torch.pi) ** 0.5)
+    )
+
+
+@pytest.mark.parametrize(
+    ('taps', 'message'),
+    [
+        (
+            [dict(source='backbone.layer4', type='ModuleOutputs')],
+            "'backbone.layer4' is what a ResLayer puts out.*PreActiv",
+        ),
+        (['backbone.layer4.1.conv2'], r"'backbone.layer4.1.conv2' does not end in a BN.*margin='\.\.\.'"),
+        ([dict(source='backbone.layer4', margin='backbone.layer4.1.bn')], r"'backbone.layer4.1.bn' is unknown.*bn1"),
+        ([dict(source='backbone.layer4', margin='backbone.layer3.1.bn1')], r'128 channels.*layer3.1.bn1, 16'),
+    ],
+)
+def test_ofd_refuses_a_tap_without_a_bn_before_its_relu(build, taps, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(_ofd_distiller(taps=['backbone.layer3', *taps]))
+
+
+def test_soft_targets_of_the_heads_are_reached_and_of_other_class_counts_refused(build, batch) -> None:
+    side = dict(logits=dict(type='ModuleOutputs', source='head.fc'))
+    distiller = dict(
+        type='LipschitzDistiller',
+        student_recorders=side,
+        teacher_recorders=side,
+        distill_losses=dict(loss_kd=dict(type='KLDivergence', tau=4)),
+        loss_forward_mappings=dict(
+            loss_kd=dict(
+                preds_S=dict(from_student=True, recorder='logits'), preds_T=dict(from_student=False, recorder='logits')
+            )
+        ),
+    )
+    model = build(distiller)
+    model.init_weights()
+    assert _train_step(model, batch)['distill.loss_kd'].isfinite()
+    with pytest.raises(ValueError, match=r"'preds_S': \(1, 3\), 'preds_T': \(1, 5\)"):
+        build(distiller, teacher=classifier(50, num_classes=5))
+
+
+def test_a_data_sets_preprocessor_is_one_of_the_students(build, caplog) -> None:
+    model = build(data_preprocessor=dict(num_classes=3, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0]))
+    assert type(model.data_preprocessor) is type(model.student.data_preprocessor)
+    assert model.data_preprocessor.mean.flatten().tolist() == [1.0, 2.0, 3.0]

@@ -51,3 +51,29 @@ def test_an_activation_itself_gives_its_input() -> None:
     (recorded,), output = _record(network, '1', torch.randn(1, 3, 4, 4))
     assert (recorded < 0).any()
     torch.testing.assert_close(output, recorded.relu())
+
+
+class _Overwriting(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.BatchNorm2d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.bn(self.conv(x))
+        out += x
+        return out
+
+
+@pytest.mark.parametrize('copy', [False, True])
+def test_an_operation_in_place_after_the_module_is_noticed_or_harmless(copy: bool) -> None:
+    network = _Overwriting().eval()
+    x = torch.randn(1, 3, 4, 4)
+    recorder = PreActivationRecorder('bn', copy=copy)
+    recorder.initialize(network)
+    with recorder, torch.no_grad():
+        network(x)
+        expected = network.bn(network.conv(x))
+        assert recorder.overwritten() is not copy
+        assert torch.equal(recorder.data_buffer[0], expected) is copy
+    recorder.reset_data_buffer()
+    assert not recorder.overwritten()

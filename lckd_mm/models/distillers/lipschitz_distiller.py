@@ -1,7 +1,8 @@
 import contextlib
 import copy
+import math
 from inspect import signature
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.logging import MessageHub
@@ -9,12 +10,14 @@ from mmrazor.models.architectures.connectors import OFDTeacherConnector
 from mmrazor.models.distillers import OFDDistiller
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lckd_mm.spectral import pair_feature_maps
 from lckd_mm.spectral.naming import unknown_name
 
+from ..connectors import MarginConnector
 from ..losses import LipschitzLoss
-from ..task_modules import ForwardStop
+from ..task_modules import ForwardStop, PreActivationRecorder
 
 Tap = Union[str, Dict[str, Any]]
 
@@ -33,7 +36,8 @@ class LipschitzDistiller(OFDDistiller):
     Args:
         taps (Sequence[str | dict], optional): Layers of both networks, first to last. A string is a module name, recorded
             by :class:`PreActivationRecorder`. A dict is a recorder config (its ``type`` defaults to ``'PreActivation'``)
-            that may hold ``record_idx`` and ``data_idx`` for modules called several times or with several outputs.
+            that may hold ``record_idx`` and ``data_idx`` for modules called several times or with several outputs, and
+            ``margin``, the BN that OFD takes the teacher's margins from, where it is not the tap's own last one.
             They become the recorders ``tap0``, ``tap1``, ... Defaults to None.
         student_taps (Sequence[str | dict], optional): The student's, where they differ from ``taps``. Defaults to None.
         teacher_taps (Sequence[str | dict], optional): The teacher's, where they differ from ``taps``. Defaults to None.
@@ -77,6 +81,7 @@ class LipschitzDistiller(OFDDistiller):
             )
         self._tap_names = [f'tap{i}' for i in range(len(student_taps))]
         self._indices: Dict[Tuple[bool, str], Dict[str, int]] = {}
+        self._margin_sources: Dict[str, str] = {}
         super().__init__(
             student_recorders={**self._tap_recorders(student_taps, True), **(student_recorders or {})},
             teacher_recorders={**self._tap_recorders(teacher_taps, False), **(teacher_recorders or {})},
@@ -105,6 +110,9 @@ class LipschitzDistiller(OFDDistiller):
             self._indices[from_student, name] = {
                 k: recorder.pop(k) for k in ('record_idx', 'data_idx') if k in recorder
             }
+            margin = recorder.pop('margin', None)
+            if margin is not None and not from_student:
+                self._margin_sources[name] = margin
             recorders[name] = {'type': 'PreActivation', **recorder}
         return recorders
 
@@ -174,7 +182,7 @@ class LipschitzDistiller(OFDDistiller):
         self._prepare(model, True)
 
     def prepare_from_teacher(self, model: nn.Module) -> None:
-        """Initialise the teacher's recorders and read off its taps' shapes."""
+        """Initialise the teacher's recorders and read off its taps' shapes and its margins."""
         self._prepare(model, False)
 
     def _prepare(self, model: nn.Module, from_student: bool) -> None:
@@ -189,6 +197,9 @@ class LipschitzDistiller(OFDDistiller):
                 raise ValueError(unknown_name(f"the {side}'s tap", recorder.source, [n for n in known if n]))
         manager.initialize(model)
         self._probe(model, from_student)
+        if not from_student:
+            # Of what the teacher holds now; its checkpoint comes later, but what has no margin is said here.
+            self.init_ofd_connectors(model)
         self._probed[from_student] = True
         if all(self._probed.values()):
             self._match()
@@ -210,24 +221,59 @@ class LipschitzDistiller(OFDDistiller):
         side = 'student' if from_student else 'teacher'
         like = next(model.parameters())
         image = torch.zeros(1, 3, *self.probe_size, dtype=like.dtype, device=like.device)
-        stop = self.forward_stop(model, from_student)
-        with _evaluating(model), self._manager(from_student), torch.no_grad():
+        # A feature extractor needs no annotations; a tap in a head may be reached without them too.
+        forwards = [getattr(model, 'extract_feat', model), model]
+        for forward in forwards[forwards[0] is model :]:
+            self._run_probe(model, from_student, forward, image)
+            missed = [n for n in dict(self._records(from_student)) if not self._buffer(n, from_student)]
+            if not missed:
+                return
+        raise ValueError(
+            f"the {side}'s tap {self.source(missed[0], from_student)!r} recorded nothing: the forward pass of "
+            f'{type(model).__name__} does not reach it without annotations; tap the backbone or the neck.'
+        )
+
+    def _run_probe(self, model: nn.Module, from_student: bool, forward: Callable, image: Tensor) -> None:
+        side = 'student' if from_student else 'teacher'
+        manager = self._manager(from_student)
+        for recorder in manager.recorders.values():
+            recorder.reset_data_buffer()
+        # Not stopped after the last tap, so that what overwrites that is seen.
+        with _evaluating(model), manager, torch.no_grad(), self._records_kept(model, manager):
             try:
-                # A feature extractor needs no annotations; whatever lacks one is run in the mode that needs none either.
-                stop.run(model.extract_feat if hasattr(model, 'extract_feat') else model, image)
+                forward(image)
             except Exception as error:
+                if forward is model and hasattr(model, 'extract_feat'):
+                    # Its features could be had, so it is the head that asks for more than an image.
+                    return
                 raise ValueError(
                     f'the {side} does not run on a probe image of {self.probe_size[0]} x {self.probe_size[1]} pixels '
                     f"({type(error).__name__}: {error}); set the distiller's `probe_size` to a size it takes."
                 ) from error
-            finally:
-                stop.remove()
-        for name in dict(self._records(from_student)):
-            if not self._manager(from_student).get_recorder(name).data_buffer:
-                raise ValueError(
-                    f"the {side}'s tap {self.source(name, from_student)!r} recorded nothing: the forward pass of "
-                    f'{type(model).__name__} does not reach it before its head; tap the backbone or the neck.'
-                )
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _records_kept(model: nn.Module, manager: Any) -> Iterator[None]:
+        """See to it that what a forward records is not overwritten, in it and from then on."""
+
+        def spare(module: nn.Module, inputs: Tuple) -> None:
+            if inputs and any(inputs[0] is record for r in manager.recorders.values() for record in r.data_buffer):
+                module.inplace = False
+
+        in_place = [module for module in model.modules() if getattr(module, 'inplace', False) is True]
+        handles = [module.register_forward_pre_hook(spare) for module in in_place]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for recorder in manager.recorders.values():
+                # `out += identity` and the like, which no switch turns off.
+                if isinstance(recorder, PreActivationRecorder) and recorder.overwritten():
+                    recorder.copy = True
+
+    def _buffer(self, name: str, from_student: bool) -> List:
+        return self._manager(from_student).get_recorder(name).data_buffer
 
     def _match(self) -> None:
         """Compare the two sides' probe records, build the adapters, try the losses."""
@@ -306,26 +352,81 @@ class LipschitzDistiller(OFDDistiller):
         """Compute each loss once on the probe, so that what does not fit is said now."""
         with _evaluating(self), torch.no_grad():
             for loss_name, mapping in self.loss_forward_mappings.items():
-                connectors = [self.connectors[r['connector']] for r in mapping.values() if r.get('connector')]
-                # Their margins come with the teacher's weights, later.
-                if any(isinstance(c, OFDTeacherConnector) and c.margin is None for c in connectors):
-                    self._check_same_shape(loss_name, mapping)
-                    continue
                 try:
                     self._compute_loss(loss_name, mapping)
                 except Exception as error:
-                    raise ValueError(f'loss {loss_name!r} cannot be computed of its taps: {error}') from error
+                    shapes = {argument: _shapes(self.get_record(**r)) for argument, r in mapping.items()}
+                    raise ValueError(
+                        f'loss {loss_name!r} cannot be computed of its taps, {shapes}: {error}; tap both networks at the same '
+                        'stride, and with `adapters` where their channels differ.'
+                    ) from error
         self.spectral_norms.clear()
 
-    def _check_same_shape(self, loss_name: str, mapping: Dict) -> None:
-        shapes = []
-        for record in mapping.values():
-            plain = {k: v for k, v in record.items() if k != 'connector' or record['from_student']}
-            shapes.append(tuple(self.get_record(**plain).shape))
-        if len(set(shapes)) > 1:
+    # -- margins of OFD -------------------------------------------------------------------------------------------------
+
+    def init_ofd_connectors(self, teacher: nn.Module) -> None:
+        """Give every OFD connector the margins of its taps, from the teacher's BNs.
+
+        The BN of a tap is the tap itself, or the last one of the block that a tap before the activation ends (of a ResNet's
+        stage, the last BN of the last block), or the one that the tap names as its ``margin``.
+
+        Args:
+            teacher (nn.Module): The teacher, with its weights loaded.
+
+        Raises:
+            ValueError: A tap has no such BN.
+        """
+        for mapping in self.loss_forward_mappings.values():
+            for record in mapping.values():
+                if record['from_student'] or not record.get('connector'):
+                    continue
+                connector = self.connectors[record['connector']]
+                if isinstance(connector, (OFDTeacherConnector, MarginConnector)):
+                    margins = [self._get_margin_from_BN(self._margin_bn(teacher, name)) for name in _names(record)]
+                    connector.init_margin(margins if isinstance(connector, MarginConnector) else margins[0])
+
+    def _margin_bn(self, teacher: nn.Module, name: str) -> _BatchNorm:
+        modules = dict(teacher.named_modules())
+        recorder = self.teacher_recorders.get_recorder(name)
+        source = recorder.source
+        mend = f"give that tap the BN before its ReLU, dict(source={source!r}, margin='...'), or tap a BN"
+        module, bns = modules[source], [n for n, m in modules.items() if isinstance(m, _BatchNorm)]
+        named = self._margin_sources.get(name)
+        if named is not None and named not in bns:
+            raise ValueError(unknown_name(f"the BN of the margin of the teacher's tap {source!r}", named, bns))
+        if named is None and not isinstance(module, _BatchNorm) and not isinstance(recorder, PreActivationRecorder):
             raise ValueError(
-                f'loss {loss_name!r} compares maps of shapes {shapes}: tap both networks at the same stride.'
+                f"the teacher's tap {source!r} is what a {type(module).__name__} puts out, after any ReLU in it, but the "
+                "margins of OFD belong before a ReLU: record it with type='PreActivation', or tap a BN."
             )
+        bn = _last_bn(module) if named is None else modules[named]
+        if bn is None:
+            norms = sorted({type(m).__name__ for m in module.modules() if 'Norm' in type(m).__name__}) or 'none'
+            raise ValueError(
+                f"the teacher's tap {source!r} does not end in a BN, which the margins of OFD are taken from (norms in it: "
+                f'{norms}): {mend}.'
+            )
+        channels = _n_channels(self._recorded(name, False, {})) if self._buffer(name, False) else bn.num_features
+        if bn.num_features != channels:
+            raise ValueError(
+                f"the teacher's tap {source!r} has {channels} channels, and the BN that would give their margins for OFD, "
+                f'{named or "the last in it"}, {bn.num_features}: {mend}.'
+            )
+        return bn
+
+    def _get_margin_from_BN(self, bn: _BatchNorm) -> Tensor:
+        """The mean of the negative part of N(bias, weight^2), (1, C, 1, 1); -3 |weight| where there is next to none.
+
+        As ``OFDDistiller``, for all channels at once, and defined for a weight of zero: the bias, or 0 where that is positive.
+        """
+        if bn.weight is None:
+            return torch.full((1, bn.num_features, 1, 1), -1 / math.sqrt(math.pi / 2), device=bn.running_mean.device)
+        std, mean = bn.weight.detach().double().abs(), bn.bias.detach().double()
+        below = torch.special.ndtr(-mean / std.clamp(min=1e-300))
+        density = torch.exp(-((mean / std.clamp(min=1e-300)) ** 2) / 2) / math.sqrt(2 * math.pi)
+        # 0.001 and 3: published.
+        margin = torch.where(below > 0.001, mean - std * density / below, -3 * std)
+        return margin.to(bn.weight.dtype).view(1, -1, 1, 1)
 
     # -- training --------------------------------------------------------------------------------------------------------
 
@@ -368,11 +469,22 @@ class LipschitzDistiller(OFDDistiller):
     def compute_distill_losses(self) -> Dict[str, Tensor]:
         """Compute every loss of the current records, which are then let go of."""
         try:
+            self._check_records_kept()
             losses = {name: self._compute_loss(name, mapping) for name, mapping in self.loss_forward_mappings.items()}
             self._check_teacher_finite(losses)
         finally:
             self._reset_records()
         return losses
+
+    def _check_records_kept(self) -> None:
+        for from_student in (True, False):
+            for recorder in self._manager(from_student).recorders.values():
+                if isinstance(recorder, PreActivationRecorder) and recorder.overwritten():
+                    side = 'student' if from_student else 'teacher'
+                    raise RuntimeError(
+                        f"the {side}'s tap {recorder.source!r} was overwritten in place after it was recorded: name it as "
+                        f'dict(source={recorder.source!r}, copy=True).'
+                    )
 
     def _check_teacher_finite(self, losses: Dict[str, Tensor]) -> None:
         """A loss that is finite was computed of finite maps; only where one is not are the maps looked at."""
@@ -403,6 +515,23 @@ def _names(record: Dict) -> List[str]:
 
 def _n_channels(feature: Any) -> int:
     return feature.shape[1] if feature.dim() == 4 else feature.shape[-1]
+
+
+def _shapes(data: Any) -> Any:
+    return [tuple(d.shape) for d in data] if isinstance(data, (tuple, list)) else tuple(data.shape)
+
+
+def _last_bn(module: nn.Module) -> Optional[_BatchNorm]:
+    """The BN that ends a module's main branch: its own last one, or that of its last part which has one."""
+    if isinstance(module, _BatchNorm):
+        return module
+    # The BN of a shortcut is a grandchild, within the Sequential of the shortcut.
+    own = [child for child in module.children() if isinstance(child, _BatchNorm)]
+    if own:
+        return own[-1]
+    parts = [_last_bn(child) for child in module.children()]
+    parts = [bn for bn in parts if bn is not None]
+    return parts[-1] if parts else None
 
 
 @contextlib.contextmanager

@@ -1,3 +1,4 @@
 from .lipschitz_loss import LipschitzLoss
+from .overhaul_loss import OverhaulLoss
 
-__all__ = ['LipschitzLoss']
+__all__ = ['LipschitzLoss', 'OverhaulLoss']

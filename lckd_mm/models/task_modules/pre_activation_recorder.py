@@ -1,9 +1,9 @@
-from typing import Any, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from mmcv.cnn.bricks import HSwish, Swish
 from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
 from mmrazor.registry import TASK_UTILS
-from torch import nn
+from torch import Tensor, nn
 
 _ACTIVATIONS = (
     nn.CELU,
@@ -34,13 +34,17 @@ class PreActivationRecorder(ModuleOutputsRecorder):
     is recorded.
 
     Activations that could end the module are made not to work in place, else they would overwrite what is recorded.
+    :meth:`overwritten` tells whether something after the module did.
 
     Args:
         source (str): Name of the module, as in ``model.named_modules()``.
+        copy (bool): Whether to record a copy, which nothing can overwrite. Defaults to False.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, copy: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.copy = copy
+        self._versions: List[int] = []
         self._last_activation: Optional[Tuple[Any, Any]] = None
 
     def prepare_from_model(self, model: Optional[nn.Module] = None) -> None:
@@ -65,7 +69,20 @@ class PreActivationRecorder(ModuleOutputsRecorder):
         if not self.recording:
             return
         last, self._last_activation = self._last_activation, None
-        self.data_buffer.append(last[0] if last is not None and last[1] is outputs else outputs)
+        record = last[0] if last is not None and last[1] is outputs else outputs
+        if isinstance(record, Tensor) and self.copy:
+            record = record.clone()
+        self.data_buffer.append(record)
+        self._versions.append(record._version if isinstance(record, Tensor) else 0)
+
+    def overwritten(self) -> bool:
+        """Whether an operation in place has changed a record since it was made."""
+        return any(isinstance(r, Tensor) and r._version != v for r, v in zip(self.data_buffer, self._versions))
+
+    def reset_data_buffer(self) -> None:
+        """Let go of the records."""
+        super().reset_data_buffer()
+        self._versions = []
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         """Stop recording, and let go of the last activation's tensors."""
