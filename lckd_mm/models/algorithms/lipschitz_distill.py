@@ -1,4 +1,5 @@
 import copy
+import logging
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
@@ -38,6 +39,8 @@ class LipschitzDistill(SingleTeacherDistill):
             initialisation gives. Defaults to False.
         teacher_norm_eval (bool): Whether the frozen teacher is in evaluation mode: running statistics, no dropout.
             Defaults to True.
+        data_preprocessor (dict | nn.Module, optional): What prepares the images of both networks; a dict without ``type``
+            is one of the student's. Defaults to None, the student's own.
         **kwargs: As in ``SingleTeacherDistill``.
 
     Raises:
@@ -55,15 +58,21 @@ class LipschitzDistill(SingleTeacherDistill):
         teacher_ckpt: Optional[str] = None,
         allow_random_teacher: bool = False,
         teacher_norm_eval: bool = True,
+        data_preprocessor: Optional[Union[nn.Module, Dict]] = None,
         **kwargs: Any,
     ) -> None:
         self._teacher_ready = False
+        architecture, teacher = build_model(architecture), build_model(teacher)
+        if isinstance(data_preprocessor, dict) and 'type' not in data_preprocessor:
+            # What a config of a data set says at its top level, of the pixels alone.
+            data_preprocessor = dict(data_preprocessor, type=type(architecture.data_preprocessor))
         super().__init__(
-            architecture=build_model(architecture),
-            teacher=build_model(teacher),
+            architecture=architecture,
+            teacher=teacher,
             distiller=distiller,
             teacher_ckpt=None,
             teacher_norm_eval=teacher_norm_eval,
+            data_preprocessor=data_preprocessor,
             **kwargs,
         )
         self.teacher_ckpt = teacher_ckpt
@@ -71,7 +80,21 @@ class LipschitzDistill(SingleTeacherDistill):
         # A delivery hands something of the teacher's to the student, and may come after the last record.
         can_stop = hasattr(self.distiller, 'forward_stop') and not self.distiller.deliveries.deliveries
         self._teacher_stop = self.distiller.forward_stop(self.teacher, from_student=False) if can_stop else None
+        self._compare_pixels()
         self.train(self.training)
+
+    def _compare_pixels(self) -> None:
+        """Say it where the teacher is shown pixels normalised otherwise than its own config says."""
+        own = getattr(self.teacher, 'data_preprocessor', None)
+        for name in ('mean', 'std'):
+            shown, wanted = getattr(self.data_preprocessor, name, None), getattr(own, name, None)
+            if isinstance(shown, Tensor) and isinstance(wanted, Tensor) and not torch.equal(shown.cpu(), wanted.cpu()):
+                print_log(
+                    f'The teacher sees pixels of {name} {shown.flatten().tolist()}, and its own config says '
+                    f'{wanted.flatten().tolist()}: give both networks one data_preprocessor.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
 
     def init_weights(self) -> None:
         """Load the teacher, initialise the student, take the OFD margins from the teacher's BNs."""
