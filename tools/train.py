@@ -1,5 +1,7 @@
 """Trains what a config describes: a distillation, or a model alone."""
 
+import torch
+
 import lckd_mm  # noqa: F401  (first: it registers everything and mends the stack)
 from lckd_mm.cli import build_runner, check_data, load_config, make_parser
 
@@ -16,6 +18,11 @@ def main() -> None:
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate by the batch size over all processes'
+    )
+    parser.add_argument(
+        '--channels-last',
+        action='store_true',
+        help='keep maps as (batch, height, width, channels) in memory: faster convolutions on CPUs, and on GPUs with --amp',
     )
     args = parser.parse_args()
     cfg = load_config(parser, args)
@@ -38,7 +45,10 @@ def main() -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
 
     check_data(cfg, 'train_dataloader', 'val_dataloader')
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    if args.channels_last:
+        runner.model.to(memory_format=torch.channels_last)
+    runner.train()
 
 
 if __name__ == '__main__':
