@@ -1,0 +1,3 @@
+# OFD with the Lipschitz term beside it.
+_base_ = ['../_base_/distillers/lckd_ofd_backbone.py', './_base_/comparison.py']
+model = dict(distiller=_base_.wrn_distiller, **_base_.pair)

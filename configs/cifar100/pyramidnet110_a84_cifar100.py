@@ -1,0 +1,3 @@
+# Student of setting (f).
+_base_ = './pyramidnet200_a240_cifar100.py'
+model = dict(backbone=dict(depth=110, alpha=84, bottleneck=False), head=dict(in_channels=100))

@@ -1,0 +1,3 @@
+# Student of setting (a).
+_base_ = './wrn28_4_cifar100.py'
+model = dict(backbone=dict(depth=16))
