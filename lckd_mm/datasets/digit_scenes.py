@@ -1,5 +1,7 @@
 """The bundled demonstration set: handwritten digits in front of photographs, laid out like PASCAL VOC.
 
+Beside the scenes with their boxes and masks it holds a crop of every digit, in a folder for each class, to be classified.
+
 Everything it is made of comes inside scikit-learn (1797 digits of 8x8 pixels, two photographs): nothing is downloaded.
 """
 
@@ -23,7 +25,7 @@ VOID = 255
 MARKER = 'digit_scenes.json'
 
 # Raised whenever the same settings would give other bytes, so that a set made by an older version is remade.
-VERSION = 1
+VERSION = 2
 
 # The share of the digits that belongs to each split, and where the strip of each photograph that it sees starts and
 # ends (val and test share theirs: narrower ones would hold nothing but leaves).
@@ -34,6 +36,11 @@ _OPAQUE = 0.5  # opacity from which a pixel belongs to the digit: inside the mas
 _VISIBLE = 0.15  # opacity from which a pixel is no longer pure background: void in the mask, as VOC marks its contours
 _MIN_CONTRAST = 60.0  # least difference of luminance (0 to 255) between a digit and what it covers
 _PLACEMENT_TRIES = 40
+
+_CROP_SIZE = 16  # height and width of the crops, in pixels: twice that of scikit-learn's digits
+_CROP_CONTEXT = (
+    1.3  # side of a crop over the longer side of the digit's box: what is around a digit belongs to the picture
+)
 
 # A finished set holds one file of each kind per image.
 _FOLDERS = {'JPEGImages': '.jpg', 'Annotations': '.xml', 'SegmentationClass': '.png'}
@@ -126,6 +133,26 @@ def split_digits(seed: int) -> Dict[str, np.ndarray]:
         for split, part in zip(SPLITS, np.split(indices, bounds)):
             parts[split].append(part)
     return {split: np.sort(np.concatenate(part)) for split, part in parts.items()}
+
+
+def crop_digit(image: np.ndarray, box: Tuple[int, int, int, int]) -> Image.Image:
+    """Cut the square around a box out of an image, moved inside it at its edges, and bring it to 16 x 16 pixels.
+
+    Args:
+        image: (H, W, 3), uint8.
+        box: 0-based, both corners inside (x1, y1, x2, y2).
+
+    Returns:
+        The crop.
+    """
+    x1, y1, x2, y2 = box
+    side = min(round(_CROP_CONTEXT * max(x2 - x1 + 1, y2 - y1 + 1)), *image.shape[:2])
+    left, top = (
+        min(max(round((low + high + 1 - side) / 2), 0), size - side)
+        for low, high, size in ((x1, x2, image.shape[1]), (y1, y2, image.shape[0]))
+    )
+    crop = Image.fromarray(np.ascontiguousarray(image[top : top + side, left : left + side]))
+    return crop.resize((_CROP_SIZE, _CROP_SIZE), Image.Resampling.BICUBIC)
 
 
 class DigitSceneMaker:
@@ -281,8 +308,8 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _description(settings: DigitSceneSettings) -> Dict[str, int]:
-    return {'version': VERSION, **asdict(settings)}
+def _description(settings: DigitSceneSettings, num_crops: int) -> Dict[str, int]:
+    return {'version': VERSION, 'num_crops': num_crops, **asdict(settings)}
 
 
 def _is_complete(folder: Path, settings: DigitSceneSettings) -> bool:
@@ -293,7 +320,8 @@ def _is_complete(folder: Path, settings: DigitSceneSettings) -> bool:
     total = sum(settings.num_images(split) for split in SPLITS)
     lists = [folder / 'ImageSets' / task / f'{split}.txt' for task in ('Main', 'Segmentation') for split in SPLITS]
     return (
-        made == _description(settings)
+        made == _description(settings, made.get('num_crops'))
+        and len(list((folder / 'Crops').glob('*/*/*.png'))) == made['num_crops']
         and all(path.is_file() for path in lists)
         and all(len(list((folder / name).glob(f'*{suffix}'))) == total for name, suffix in _FOLDERS.items())
     )
@@ -303,7 +331,7 @@ def _write_set(folder: Path, settings: DigitSceneSettings, progress: bool) -> No
     for name in _FOLDERS:
         (folder / name).mkdir(parents=True)
     palette = _voc_palette()
-    first = 0
+    first = num_crops = 0
     with Progress(disable=not progress) as bar:
         task = bar.add_task('Digit scenes', total=sum(settings.num_images(split) for split in SPLITS))
         for split in SPLITS:
@@ -311,12 +339,14 @@ def _write_set(folder: Path, settings: DigitSceneSettings, progress: bool) -> No
             names = [f'{first + index:06d}' for index in range(settings.num_images(split))]
             first += len(names)
             for index, name in enumerate(names):
-                _write_scene(folder, name, maker(index), palette)
+                scene = maker(index)
+                _write_scene(folder, name, scene, palette)
+                num_crops += _write_crops(folder / 'Crops' / split, name, scene)
                 bar.advance(task)
             for kind in ('Main', 'Segmentation'):
                 (folder / 'ImageSets' / kind).mkdir(parents=True, exist_ok=True)
                 (folder / 'ImageSets' / kind / f'{split}.txt').write_text(''.join(f'{name}\n' for name in names))
-    (folder / MARKER).write_text(json.dumps(_description(settings), indent=2) + '\n')
+    (folder / MARKER).write_text(json.dumps(_description(settings, num_crops), indent=2) + '\n')
 
 
 def _write_scene(folder: Path, name: str, scene: DigitScene, palette: bytes) -> None:
@@ -335,6 +365,13 @@ def _write_scene(folder: Path, name: str, scene: DigitScene, palette: bytes) -> 
         _add(ElementTree.SubElement(element, 'bndbox'), xmin=x1 + 1, ymin=y1 + 1, xmax=x2 + 1, ymax=y2 + 1)
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(folder / 'Annotations' / f'{name}.xml')
+
+
+def _write_crops(folder: Path, name: str, scene: DigitScene) -> int:
+    for index, (label, box) in enumerate(scene.objects):
+        (folder / CLASSES[label]).mkdir(parents=True, exist_ok=True)
+        crop_digit(scene.image, box).save(folder / CLASSES[label] / f'{name}_{index}.png')
+    return len(scene.objects)
 
 
 def _add(parent: ElementTree.Element, **children: Union[str, int]) -> None:

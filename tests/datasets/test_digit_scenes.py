@@ -52,6 +52,37 @@ def test_layout_is_that_of_voc(made):
         assert names_of(made, split, 'Segmentation') == names_of(made, split)
 
 
+def test_every_digit_has_a_crop_in_its_classes_folder(made):
+    for split in ('train', 'val', 'test'):
+        wanted = []
+        for name in names_of(made, split):
+            root = ElementTree.parse(made / 'Annotations' / f'{name}.xml').getroot()
+            wanted += [f'{e.findtext("name")}/{name}_{i}.png' for i, e in enumerate(root.iter('object'))]
+        found = [
+            path.relative_to(made / 'Crops' / split).as_posix() for path in (made / 'Crops' / split).rglob('*.png')
+        ]
+        assert sorted(found) == sorted(wanted)
+        with Image.open(made / 'Crops' / split / wanted[0]) as crop:
+            assert (crop.size, crop.mode) == ((16, 16), 'RGB')
+
+
+@pytest.mark.parametrize('box', [(40, 40, 59, 69), (0, 0, 9, 29), (90, 70, 99, 79)])
+def test_a_crop_shows_the_whole_box_and_lies_inside_the_image(box):
+    x1, y1, x2, y2 = box
+    image = np.zeros((80, 100, 3), np.uint8)
+    image[y1 : y2 + 1, x1 : x2 + 1] = 255
+    crop = np.asarray(digit_scenes.crop_digit(image, box)) / 255
+    side = round(1.3 * max(x2 - x1 + 1, y2 - y1 + 1))
+    assert crop[..., 0].sum() * (side / 16) ** 2 == pytest.approx((x2 - x1 + 1) * (y2 - y1 + 1), rel=0.05)
+
+
+def test_a_set_that_lost_a_crop_is_made_again(tmp_path):
+    make_digit_scenes(tmp_path / 'set', SMALL, progress=False)
+    assert not make_digit_scenes(tmp_path / 'set', SMALL, progress=False)
+    next((tmp_path / 'set' / 'Crops').rglob('*.png')).unlink()
+    assert make_digit_scenes(tmp_path / 'set', SMALL, progress=False)
+
+
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
 def test_boxes_tightly_enclose_the_pixels_of_their_digit(split):
     maker = DigitSceneMaker(split, SMALL)

@@ -81,3 +81,80 @@ def test_the_maps_of_the_error_plot_have_the_spectrum_they_should(monkeypatch: p
     expected = [1.0, *(0.4 * math.cos(math.pi * i / 8) for i in range(5))]
     values = torch.linalg.svdvals(x.flatten(2).double() @ y.flatten(2).double().mT / 16)
     torch.testing.assert_close(values.float(), torch.tensor(expected).expand(2, -1), rtol=1e-4, atol=1e-6)
+
+
+TRAINS_NOTHING = """
+import argparse, json, pathlib, sys
+parser = argparse.ArgumentParser()
+parser.add_argument('config')
+parser.add_argument('--work-dir', type=pathlib.Path)
+parser.add_argument('--resume', action='store_true')
+parser.add_argument('--cfg-options', nargs='+')
+args = parser.parse_args()
+options = dict(option.split('=') for option in args.cfg_options)
+if options.get('broken'):
+    sys.exit('it is broken')
+seed = int(options['randomness.seed'])
+folder = args.work_dir / 'run' / 'vis_data'
+folder.mkdir(parents=True)
+lines = [dict(loss=2.0, time=9.0, step=1), dict(loss=1.0, time=0.5, step=2)]
+lines += [{'loss': 0.5, 'distill.loss': 0.1, 'time': 0.3, 'step': 3}]
+lines += [{'acc': float(options.get('gain', 0)) + 10 * seed + epoch, 'step': epoch} for epoch in (1, 2, 3)]
+(folder / 'scalars.json').write_text(''.join(json.dumps(line) + chr(10) for line in lines) + '{"cut off')
+"""
+
+
+def test_a_comparison_trains_what_is_missing_and_reports_mean_and_deviation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'train.py').write_text(TRAINS_NOTHING)
+    (tmp_path / 'arms.txt').write_text('plain: a.py  # the baseline\n\nbetter: a.py gain=5\n')
+    command = [f'@{tmp_path / "arms.txt"}', '--metric', 'acc', '--out', str(tmp_path / 'out'), '--jobs', '2']
+
+    def compare(*more: str) -> str:
+        module = _load('compare', monkeypatch, *command, *more)
+        monkeypatch.setattr(module, 'TRAIN', tmp_path / 'train.py')
+        module.main()
+        return capsys.readouterr().out
+
+    compare('--seeds', '0', '2')
+    lines = (tmp_path / 'out' / 'results.jsonl').read_text().splitlines()
+    results = {(r['arm'], r['seed']): r for r in map(json.loads, lines)}
+    assert sorted(results) == [('better', 0), ('better', 2), ('plain', 0), ('plain', 2)]
+    assert results['better', 2]['values'] == [26, 27, 28]
+    assert results['better', 2]['seconds_per_iteration'] == 0.5
+    assert results['better', 2]['last_losses'] == {'loss': 0.5, 'distill.loss': 0.1}
+    # 3 and 23: 13, with the sample's deviation 20 / sqrt(2); better by 5 with every seed.
+    table = (tmp_path / 'out' / 'table.md').read_text().splitlines()
+    assert table[2].startswith('| plain | 2 | 13.00 ± 14.14 | 13.00 ± 14.14 |  |')
+    assert table[3].startswith('| better | 2 | 18.00 ± 14.14 | 18.00 ± 14.14 | +5.00 ± 0.00 |')
+    assert (tmp_path / 'out' / 'comparison.png').stat().st_size > 10_000
+
+    # What is there is not trained again, nor is anything with --report-only.
+    assert 'seed 1' in compare('--seeds', '0', '1', '2')
+    assert len((tmp_path / 'out' / 'results.jsonl').read_text().splitlines()) == 6
+    compare('--seeds', '7', '--report-only')
+    assert len((tmp_path / 'out' / 'results.jsonl').read_text().splitlines()) == 6
+
+
+def test_of_a_comparison_one_failure_leaves_the_other_results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / 'train.py').write_text(TRAINS_NOTHING)
+    arms = ('bad: a.py broken=1', 'good: a.py')
+    module = _load('compare', monkeypatch, *arms, '--seeds', '0', '--metric', 'acc', '--out', str(tmp_path / 'out'))
+    monkeypatch.setattr(module, 'TRAIN', tmp_path / 'train.py')
+    with pytest.raises(SystemExit, match='failed: bad, seed 0: it is broken'):
+        module.main()
+    (line,) = (tmp_path / 'out' / 'results.jsonl').read_text().splitlines()
+    assert json.loads(line)['arm'] == 'good'
+
+
+@pytest.mark.parametrize(
+    ('arms', 'message'), [(['x: a.py b'], 'is no arm'), (['x: a.py', 'x: b.py'], 'two arms have one name')]
+)
+def test_a_comparison_refuses_what_it_cannot_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture, arms: list, message: str
+) -> None:
+    module = _load('compare', monkeypatch, *arms, '--metric', 'acc', '--out', str(tmp_path / 'out'))
+    with pytest.raises(SystemExit):
+        module.main()
+    assert message in capsys.readouterr().err
