@@ -49,7 +49,7 @@ def common_size(x: Tensor, y: Tensor) -> Optional[Size]:
             raise ValueError(f'{name} has shape {tuple(feature.shape)}, but a feature map has at least one element.')
     if x.shape[0] != y.shape[0]:
         raise ValueError(f'x has batch size {x.shape[0]} and y {y.shape[0]}, but a pair comes from the same images.')
-    if (x.dim() == 3 or y.dim() == 3) and _n_positions(x) == _n_positions(y):
+    if (x.dim() == 3 or y.dim() == 3) and n_positions(x) == n_positions(y):
         return None
     (height_x, width_x), (height_y, width_y) = grid(x, y), grid(y, x)
     return min(height_x, height_y), min(width_x, width_y)
@@ -71,7 +71,7 @@ def grid(feature: Tensor, other: Optional[Tensor] = None) -> Size:
     side = math.isqrt(n_tokens)
     if side * side != n_tokens:
         raise ValueError(
-            f'{n_tokens} tokens and a map of {_n_positions(other)} positions cannot be paired: the numbers differ and '
+            f'{n_tokens} tokens and a map of {n_positions(other)} positions cannot be paired: the numbers differ and '
             f'{n_tokens} is no square; drop the class token, or tap both maps where they have the same size.'
         )
     return side, side
@@ -91,5 +91,6 @@ def n_channels(feature: Tensor) -> int:
     return feature.shape[1] if feature.dim() == 4 else feature.shape[2]
 
 
-def _n_positions(feature: Tensor) -> int:
+def n_positions(feature: Tensor) -> int:
+    """H W of a map, N of tokens."""
     return feature.shape[1] if feature.dim() == 3 else feature.shape[2] * feature.shape[3]

@@ -22,6 +22,7 @@ SHAPES = {
     'tokens': ((2, 16, 6), (2, 16, 5)),
     'tokens of two sizes': ((2, 16, 6), (2, 9, 5)),
     'tokens after a map': ((2, 6, 8, 8), (2, 16, 5)),
+    'a map of as many positions after tokens': ((2, 16, 6), (2, 5, 4, 4)),
     'odd number of tokens with a class token': ((2, 17, 6), (2, 17, 5)),
 }
 
