@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
@@ -56,11 +56,19 @@ def check_data(cfg: Config, *loaders: str) -> None:
     """
     for name in loaders:
         for dataset in _datasets(cfg.get(name) or {}):
-            ann_file, root = dataset.get('ann_file'), dataset.get('data_root') or ''
-            path = os.path.join(root, ann_file) if ann_file else root
-            if path and '://' not in path and not os.path.exists(path):
-                mend = cfg.get('data_help') or 'set data_root to where it is'
-                sys.exit(f'the data set of {name} is not there: looked for {path!r} in {os.getcwd()!r}; {mend}.')
+            for path in _paths(dataset):
+                if path and '://' not in path and not os.path.exists(path):
+                    mend = cfg.get('data_help') or 'set data_root to where it is'
+                    sys.exit(f'the data set of {name} is not there: looked for {path!r} in {os.getcwd()!r}; {mend}.')
+
+
+def _paths(dataset: dict) -> List[str]:
+    """Its list of annotations or, without one, the folders of its images and masks."""
+    root, ann_file, prefix = dataset.get('data_root') or '', dataset.get('ann_file'), dataset.get('data_prefix') or ''
+    if ann_file:
+        return [os.path.join(root, ann_file)]
+    folders = list(prefix.values()) if isinstance(prefix, dict) else [prefix]
+    return [os.path.join(root, folder) for folder in folders if isinstance(folder, str)] or [root]
 
 
 def _datasets(part: Any) -> Iterator[dict]:

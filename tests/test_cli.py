@@ -1,9 +1,10 @@
 import sys
 
 import pytest
+from mmengine.config import Config
 
 import lckd_mm.__main__ as command
-from lckd_mm.cli import load_config, make_parser
+from lckd_mm.cli import check_data, load_config, make_parser
 
 
 @pytest.fixture
@@ -55,3 +56,29 @@ def test_a_tool_gets_its_arguments(monkeypatch, capsys):
         command.main(['train', '--help'])
     assert end.value.code == 0
     assert '--auto-scale-lr' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('there', 'dataset', 'missing'),
+    [
+        ('set/train', dict(data_root='set', data_prefix='train'), None),
+        ('set', dict(data_root='set', data_prefix='train'), 'set/train'),
+        (
+            'set/img',
+            dict(data_root='set', ann_file='', data_prefix=dict(img_path='img', seg_map_path='ann')),
+            'set/ann',
+        ),
+        ('set', dict(data_root='set', ann_file='lists/train.txt', data_prefix=dict(img='')), 'set/lists/train.txt'),
+        ('set', dict(data_root='set'), None),
+        ('other', dict(data_root='set'), 'set/'),
+    ],
+)
+def test_missing_folders_of_a_data_set_are_named_with_the_mend(there, dataset, missing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / there).mkdir(parents=True)
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(dataset=dataset)), data_help='unpack it'))
+    if missing is None:
+        check_data(cfg, 'train_dataloader')
+        return
+    with pytest.raises(SystemExit, match=f"looked for '{missing}' in .*; unpack it"):
+        check_data(cfg, 'train_dataloader')

@@ -2,7 +2,7 @@
 # and the student's maps alike.
 _base_ = [
     '../_base_/distillers/lckd_backbone.py',
-    'mmpretrain::_base_/datasets/imagenet_bs64.py',
+    '../_base_/datasets/imagenet.py',
     '../_base_/schedules/imagenet_100e.py',
     'mmpretrain::_base_/default_runtime.py',
 ]
@@ -18,4 +18,3 @@ model = dict(
         probe_size=(224, 224),
     ),
 )
-train_dataloader = dict(batch_size=96)

@@ -15,3 +15,4 @@ val_dataloader = dict(batch_size=128)
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1, 5))
 test_evaluator = val_evaluator
+data_help = 'make that folder, and mmpretrain downloads CIFAR-100 into it'
