@@ -409,3 +409,34 @@ def test_a_data_sets_preprocessor_is_one_of_the_students(build, caplog) -> None:
     model = build(data_preprocessor=dict(num_classes=3, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0]))
     assert type(model.data_preprocessor) is type(model.student.data_preprocessor)
     assert model.data_preprocessor.mean.flatten().tolist() == [1.0, 2.0, 3.0]
+
+
+def test_taps_that_the_runner_replaces_are_followed(build, batch) -> None:
+    # Without a process group mmengine's Runner makes a BN of every SyncBN, after the model was built.
+    from mmengine.model import revert_sync_batchnorm
+
+    sync = classifier(18)
+    sync['backbone']['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
+    model = build(
+        _ofd_distiller(taps=['backbone.layer3', 'backbone.layer4.1.bn1']),
+        architecture=sync,
+        teacher=copy.deepcopy(sync),
+    )
+    model = revert_sync_batchnorm(model)
+    model.init_weights()
+    losses = _train_step(model, batch)
+    assert losses['distill.loss_lipschitz'] > 0
+    assert model._teacher_stop.run(model.teacher, batch[0]) is False
+    with model.distiller.teacher_recorders:
+        assert model._teacher_stop.run(model.teacher, batch[0]) is True
+
+
+def test_ofd_divides_each_tap_by_its_own_number() -> None:
+    from lckd_mm.models import OverhaulLoss
+
+    student, teacher = [torch.ones(2, 1, 1, 1)] * 3, [torch.full((2, 1, 1, 1), 3.0)] * 3
+    # Squares of 4 of two images, by the batch: 4 a tap.
+    assert OverhaulLoss(mul_factor=1)(student, teacher) == 4 * (1 / 4 + 1 / 2 + 1)
+    assert OverhaulLoss(mul_factor=2, divisors=(8, 4, 16))(student, teacher) == 2 * (1 / 8 + 1 / 4 + 1 / 16)
+    with pytest.raises(ValueError, match=r'divisors=\(8, 4\) are 2, but there are 3 taps'):
+        OverhaulLoss(divisors=(8, 4))(student, teacher)

@@ -18,6 +18,8 @@ from mmrazor.models.utils import add_prefix
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
+from ..task_modules import ForwardStop
+
 
 @MODELS.register_module()
 class LipschitzDistill(SingleTeacherDistill):
@@ -77,11 +79,17 @@ class LipschitzDistill(SingleTeacherDistill):
         )
         self.teacher_ckpt = teacher_ckpt
         self.allow_random_teacher = allow_random_teacher
-        # A delivery hands something of the teacher's to the student, and may come after the last record.
-        can_stop = hasattr(self.distiller, 'forward_stop') and not self.distiller.deliveries.deliveries
-        self._teacher_stop = self.distiller.forward_stop(self.teacher, from_student=False) if can_stop else None
+        self._teacher_stop: Optional[ForwardStop] = None
+        self._set_teacher_stop()
         self._compare_pixels()
         self.train(self.training)
+
+    def _set_teacher_stop(self) -> None:
+        if self._teacher_stop is not None:
+            self._teacher_stop.remove()
+        # A delivery hands something of the teacher's to the student, and may come after the last record.
+        if hasattr(self.distiller, 'forward_stop') and not self.distiller.deliveries.deliveries:
+            self._teacher_stop = self.distiller.forward_stop(self.teacher, from_student=False)
 
     def _compare_pixels(self) -> None:
         """Say it where the teacher is shown pixels normalised otherwise than its own config says."""
@@ -111,6 +119,10 @@ class LipschitzDistill(SingleTeacherDistill):
             # The Runner sends rank 0's student to the others; the teacher is not in the state dict it sends.
             for tensor in self.teacher.state_dict().values():
                 broadcast(tensor)
+        if hasattr(self.distiller, 'follow'):
+            self.distiller.follow(self.student, from_student=True)
+            self.distiller.follow(self.teacher, from_student=False)
+            self._set_teacher_stop()
         if hasattr(self.distiller, 'init_ofd_connectors'):
             self.distiller.init_ofd_connectors(self.teacher)
         self._teacher_ready = True

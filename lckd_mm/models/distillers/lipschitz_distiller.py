@@ -100,6 +100,7 @@ class LipschitzDistiller(OFDDistiller):
         self.spectral_norms: Dict[str, Dict[str, Tensor]] = {}
         self._adapted: Dict[str, Tensor] = {}
         self._probed: Dict[bool, bool] = {True: False, False: False}
+        self._sources: Dict[bool, Dict[str, nn.Module]] = {}
 
     # -- configuration -------------------------------------------------------------------------------------------------
 
@@ -196,6 +197,7 @@ class LipschitzDistiller(OFDDistiller):
             if not kind.startswith(('Function', 'Method')) and recorder.source not in known:
                 raise ValueError(unknown_name(f"the {side}'s tap", recorder.source, [n for n in known if n]))
         manager.initialize(model)
+        self._sources[from_student] = modules
         self._probe(model, from_student)
         if not from_student:
             # Of what the teacher holds now; its checkpoint comes later, but what has no margin is said here.
@@ -204,6 +206,14 @@ class LipschitzDistiller(OFDDistiller):
         if all(self._probed.values()):
             self._match()
             self._reset_records()
+
+    def follow(self, model: nn.Module, from_student: bool) -> None:
+        """Listen to the modules that stand where tapped ones were: a Runner replaces every SyncBN without a process group."""
+        modules, known = dict(model.named_modules()), self._sources[from_student]
+        for recorder in self._manager(from_student).recorders.values():
+            if recorder.source in known and modules.get(recorder.source) is not known[recorder.source]:
+                recorder.prepare_from_model(model)
+        self._sources[from_student] = modules
 
     def forward_stop(self, model: nn.Module, from_student: bool) -> ForwardStop:
         """What ends a forward of ``model`` once every record of its side is there."""

@@ -1,4 +1,4 @@
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch.nn as nn
 from mmrazor.models.losses import OFDLoss
@@ -18,6 +18,8 @@ class OverhaulLoss(nn.Module):
         loss_weight (float): w. Defaults to 1.0.
         mul_factor (float): Divisor. Published: 1000 for CIFAR, 10000 for ImageNet, 1e5 for segmentation. Defaults to 1000.
         decay (float): Weight of a tap over that of the next one, in (0, 1]. Defaults to 0.5, published.
+        divisors (Sequence[float], optional): What each tap's distance is divided by, instead of ``decay``. Published for
+            DeepLabV3+: (8, 4, 2, 1, 1, 16). Defaults to None.
 
     Shape:
         - student: L maps (B, C, H, W), adapted to the teacher's channels.
@@ -25,10 +27,17 @@ class OverhaulLoss(nn.Module):
         - Output: scalar.
 
     Raises:
-        ValueError: ``decay`` outside (0, 1], ``mul_factor`` not positive, negative ``loss_weight``.
+        ValueError: ``decay`` outside (0, 1], ``mul_factor`` or a divisor not positive, not one divisor for each tap, negative
+            ``loss_weight``.
     """
 
-    def __init__(self, loss_weight: float = 1.0, mul_factor: float = 1000.0, decay: float = 0.5) -> None:
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        mul_factor: float = 1000.0,
+        decay: float = 0.5,
+        divisors: Optional[Sequence[float]] = None,
+    ) -> None:
         super().__init__()
         if not 0 < decay <= 1:
             raise ValueError(f'decay={decay!r} is outside (0, 1]: give 0.5 (published), or 1 to weigh all taps alike.')
@@ -36,13 +45,17 @@ class OverhaulLoss(nn.Module):
             raise ValueError(f'mul_factor={mul_factor!r} divides the loss: give a positive number, 1000 say.')
         if not loss_weight >= 0:
             raise ValueError(f'loss_weight={loss_weight!r} would push the maps apart: give 0 or more.')
-        self.loss_weight, self.decay = loss_weight, decay
+        if divisors is not None and not all(divisor > 0 for divisor in divisors):
+            raise ValueError(f'divisors={tuple(divisors)} must all be positive.')
+        self.loss_weight, self.decay, self.divisors = loss_weight, decay, divisors
         self.partial_l2 = OFDLoss(mul_factor=mul_factor)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """The weighted partial distance of two sequences of maps."""
-        loss = sum(
-            self.decay ** (len(teacher) - 1 - i) * self.partial_l2(s, t)
-            for i, (s, t) in enumerate(zip(student, teacher))
-        )
-        return self.loss_weight * loss
+        n_taps = len(teacher)
+        divisors = self.divisors or [self.decay ** -(n_taps - 1 - i) for i in range(n_taps)]
+        if len(divisors) != n_taps:
+            raise ValueError(
+                f'divisors={tuple(divisors)} are {len(divisors)}, but there are {n_taps} taps: give one for each.'
+            )
+        return self.loss_weight * sum(self.partial_l2(s, t) / d for s, t, d in zip(student, teacher, divisors))
