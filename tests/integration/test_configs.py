@@ -6,6 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from mmengine.structures import InstanceData
@@ -35,29 +36,43 @@ def _build(cfg: Config) -> torch.nn.Module:
     if cfg.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return MODELS.build(model)
+        return revert_sync_batchnorm(MODELS.build(model))
 
 
-def _batch(cfg: Config) -> Tuple[torch.Tensor, List]:
+def _batch(cfg: Config, model: torch.nn.Module) -> Tuple[torch.Tensor, List]:
     """Two images of a size that the config's data has, or of a smaller one where any will do, and annotations."""
     if cfg.default_scope == 'mmpretrain':
         from mmpretrain.structures import DataSample
 
         side = 224 if 'ImageNet' in cfg.train_dataloader.dataset.type else 32
         return torch.randn(2, 3, side, side), [DataSample().set_gt_label(label) for label in (0, 3)]
-    from mmdet.structures import DetDataSample
+    if cfg.default_scope == 'mmseg':
+        from mmengine.structures import PixelData
+        from mmseg.structures import SegDataSample
 
+        labels = torch.randint(19, (2, 1, 128, 128))
+        labels[:, :, :10] = 255
+        return torch.randn(2, 3, 128, 128), [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+
+    # An SSD head is laid out for one size.
+    side = 300 if 'ssd300' in cfg.filename else 96
     samples = []
     for _ in range(2):
-        shape = (96, 96)
+        shape = (side, side)
         sample = DetDataSample(
             metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape)
         )
         boxes = torch.tensor([[8.0, 8.0, 40.0, 60.0], [30.0, 20.0, 90.0, 80.0]])
         sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.tensor([0, 2]))
+        if any(name.endswith('mask_head') for name, _ in model.named_modules()):
+            masks = torch.zeros(2, *shape, dtype=torch.uint8)
+            masks[0, 8:60, 8:40] = masks[1, 20:80, 30:90] = 1
+            sample.gt_instances.masks = BitmapMasks(masks.numpy(), *shape)
         sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0, dtype=torch.int64))
         samples.append(sample)
-    return torch.randn(2, 3, 96, 96), samples
+    return torch.randn(2, 3, side, side), samples
 
 
 @pytest.mark.parametrize('name', CONFIGS, ids=lambda name: name[:-3])
@@ -68,7 +83,7 @@ def test_every_config_parses_builds_and_takes_a_step(name: str) -> None:
     model.train()
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         optimizer = build_optim_wrapper(model, cfg.optim_wrapper.copy())
-    losses = model(*_batch(cfg), mode='loss')
+    losses = model(*_batch(cfg, model), mode='loss')
     total, _ = model.parse_losses(losses)
     total.backward()
     assert total.isfinite()

@@ -127,3 +127,13 @@ def test_a_config_names_them_as_the_backbone_of_a_classifier(config: dict) -> No
         )
     )
     assert model.extract_feat(torch.randn(2, 3, 32, 32))[0].shape == (2, backbone.out_channels)
+
+
+def test_mobilenet_without_its_last_stage_is_the_same_up_to_there() -> None:
+    torch.manual_seed(0)
+    whole, part = MobileNetV1(out_indices=(2, 3, 4)).eval(), MobileNetV1(num_stages=4, out_indices=(2, 3)).eval()
+    part.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith('layer5')})
+    image = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(part(image), whole(image)[:2])
+    with pytest.raises(ValueError, match='num_stages=6'):
+        MobileNetV1(num_stages=6)

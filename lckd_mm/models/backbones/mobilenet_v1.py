@@ -20,7 +20,8 @@ class MobileNetV1(StagedBackbone):
 
     Args:
         widen_factor (float): Multiplies all channels. Defaults to 1.0.
-        out_indices (Sequence[int]): Stages to return, of five. Defaults to (4,).
+        num_stages (int): Stages built, up to five: a detector may have no use for the last. Defaults to 5.
+        out_indices (Sequence[int]): Stages to return. Defaults to (-1,).
         frozen_stages, norm_eval: As in :class:`StagedBackbone`.
         init_cfg (dict | List[dict], optional): Defaults to N(0, 2 / fan_out) and BNs of 1 and 0.
 
@@ -37,16 +38,20 @@ class MobileNetV1(StagedBackbone):
     def __init__(
         self,
         widen_factor: float = 1.0,
-        out_indices: Sequence[int] = (4,),
+        num_stages: int = 5,
+        out_indices: Sequence[int] = (-1,),
         frozen_stages: int = -1,
         norm_eval: bool = False,
         init_cfg: Optional[Union[dict, List[dict]]] = None,
     ) -> None:
-        super().__init__(5, out_indices, frozen_stages, norm_eval, init_cfg or list(PUBLISHED_INIT))
+        if not 1 <= num_stages <= len(_STAGES):
+            raise ValueError(f'num_stages={num_stages}: MobileNet v1 has {len(_STAGES)}.')
+        super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg or list(PUBLISHED_INIT))
+        self.stages = self.stages[:num_stages]
         norm = dict(type='BN')
         channels = round(32 * widen_factor)
         self.conv1 = ConvModule(3, channels, 3, stride=2, padding=1, norm_cfg=norm)
-        for stage, widths in enumerate(_STAGES):
+        for stage, widths in enumerate(_STAGES[:num_stages]):
             blocks = []
             for index, width in enumerate(widths):
                 out = round(width * widen_factor)

@@ -1,0 +1,7 @@
+# The teacher of the detection rows.
+_base_ = [
+    '../_base_/models/ssd300_resnet.py',
+    '../_base_/datasets/voc0712_ssd300.py',
+    '../_base_/schedules/ssd_24e.py',
+    'mmdet::_base_/default_runtime.py',
+]
