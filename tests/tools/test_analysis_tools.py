@@ -158,3 +158,35 @@ def test_a_comparison_refuses_what_it_cannot_read(
     with pytest.raises(SystemExit):
         module.main()
     assert message in capsys.readouterr().err
+
+
+def test_taps_are_listed_with_their_shapes_and_pairs_suggested(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    config = str(TOOLS.parents[1] / 'configs' / 'demo' / 'lckd_resnet_digits.py')
+    module = _load('list_taps', monkeypatch, config, '--size', '16', '16')
+    module.main()
+    printed = capsys.readouterr().out
+    for line in ('backbone.layer3', '16 x 4 x 4', '64 x 4 x 4', 'ReLU'):
+        assert line in printed
+    # The blocks at strides 4 and 8; the narrower of the first two counts in names, not in shapes.
+    assert "student_taps=['backbone.layer3', 'backbone.layer4']" in printed
+    assert "teacher_taps=['backbone.layer3', 'backbone.layer4']" in printed
+
+
+def test_taps_of_token_stages_say_which_of_their_outputs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    config = str(TOOLS.parents[1] / 'configs' / 'imagenet' / 'lckd_swin_tiny_resnet18_in1k.py')
+    module = _load('list_taps', monkeypatch, config)
+    module.main()
+    printed = capsys.readouterr().out
+    assert 'backbone.stages.2, data_idx=0' in printed
+    assert '196 x 384' in printed
+    assert "student_taps=['backbone.layer1', 'backbone.layer2', 'backbone.layer3', 'backbone.layer4']" in printed
+
+
+def test_a_size_that_the_model_does_not_take_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = _load('list_taps', monkeypatch, 'mmpretrain::resnet/resnet18_8xb16_cifar10.py', '--size', '0', '8')
+    with pytest.raises(SystemExit, match=r'\(0, 8\) pixels.*--size'):
+        module.main()
