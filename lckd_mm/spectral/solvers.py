@@ -163,8 +163,19 @@ def maximise_gain(parts: Sequence[Tuple[Tensor, ...]], with_gradient: bool) -> L
     :math:`c^\top W W^\top c / c^\top V V^\top c`, of k x k matrices in float64 (Golub and Van Loan, Matrix
     Computations, sections 8.7 and 10.4).
     """
-    factor, eigenvalues, eigenvectors, finite = _reduce(parts)
+    grams, gains = ([_gram(part[side]) for part in parts] for side in (0, 1))
+    gram, gain = torch.cat(grams), torch.cat(gains)
+    # A map that is not finite shows in its first product already, and the decompositions would refuse it.
+    finite = gain.sum((1, 2), keepdim=True).isfinite()
+    gram, gain = gram.where(finite, 0), gain.where(finite, 0)
+    # Vectors that vanished leave the Gram matrix singular. The shift keeps them from being divided by rounding; it lowers
+    # the result by less than the rounding of the maps' dtype does.
     dtype = parts[0][0].dtype
+    gram.diagonal(dim1=1, dim2=2).add_(_SHIFTS[dtype])
+    factor, _ = torch.linalg.cholesky_ex(gram)
+    half = torch.linalg.solve_triangular(factor, gain, upper=False)
+    reduced = torch.linalg.solve_triangular(factor, half.mT, upper=False)
+    eigenvalues, eigenvectors = torch.linalg.eigh(reduced)
     sigma = eigenvalues[:, -1].clamp_min(0).sqrt()
     sigmas = sigma.where(finite.flatten(), torch.nan).to(dtype).chunk(len(parts))
     if not with_gradient:
@@ -178,40 +189,6 @@ def maximise_gain(parts: Sequence[Tuple[Tensor, ...]], with_gradient: bool) -> L
         Factors(sigmas[i], left[i] @ w, right[i] @ v, left[i] @ w_at, right[i] @ v_at)
         for i, (v, w, v_at, w_at) in enumerate(parts)
     ]
-
-
-def leading_gains(parts: Sequence[Tuple[Tensor, ...]], n_values: int) -> List[Tuple[Tensor, Tensor, Tensor]]:
-    r"""The k largest gains within the spaces, largest first, with their directions (the Ritz triplets of A).
-
-    Returns:
-        List[Tuple[Tensor, Tensor, Tensor]]: For each pair the left vectors u (b, k, C1), the gains s (b, k) and the right
-        vectors v (b, k, C2), with :math:`u_i^\top A v_j = s_i \delta_{ij}` whether or not they have converged.
-    """
-    factor, eigenvalues, eigenvectors, finite = _reduce(parts)
-    dtype = parts[0][0].dtype
-    sigma = eigenvalues[:, -n_values:].flip(1).clamp_min(0).sqrt()
-    right = torch.linalg.solve_triangular(factor.mT, eigenvectors[:, :, -n_values:].flip(2), upper=True).mT
-    left = _divide(right, sigma.unsqueeze(2))
-    sigma = sigma.where(finite.squeeze(2), torch.nan)
-    tensors = (tensor.to(dtype).chunk(len(parts)) for tensor in (left, sigma, right))
-    return [(u @ w, s, r @ v) for (v, w, *_), u, s, r in zip(parts, *tensors)]
-
-
-def _reduce(parts: Sequence[Tuple[Tensor, ...]]) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The problem of :func:`maximise_gain`, of all pairs at once: Cholesky factor, eigenpairs, which images are finite."""
-    grams, gains = ([_gram(part[side]) for part in parts] for side in (0, 1))
-    gram, gain = torch.cat(grams), torch.cat(gains)
-    # A map that is not finite shows in its first product already, and the decompositions would refuse it.
-    finite = gain.sum((1, 2), keepdim=True).isfinite()
-    gram, gain = gram.where(finite, 0), gain.where(finite, 0)
-    # Vectors that vanished leave the Gram matrix singular. The shift keeps them from being divided by rounding; it lowers
-    # the result by less than the rounding of the maps' dtype does.
-    gram.diagonal(dim1=1, dim2=2).add_(_SHIFTS[parts[0][0].dtype])
-    factor, _ = torch.linalg.cholesky_ex(gram)
-    half = torch.linalg.solve_triangular(factor, gain, upper=False)
-    reduced = torch.linalg.solve_triangular(factor, half.mT, upper=False)
-    eigenvalues, eigenvectors = torch.linalg.eigh(reduced)
-    return factor, eigenvalues, eigenvectors, finite
 
 
 def _gram(vectors: Tensor) -> Tensor:

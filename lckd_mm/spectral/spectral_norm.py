@@ -83,36 +83,31 @@ def transmitting_spectral_norms(
         >>> transmitting_spectral_norms(stages).shape
         torch.Size([3, 2])
     """
-    features = list(features)
-    job = make_job(features, method, n_iters, plan)
-    if features[0].shape[0] == 0:
-        return features[0].new_zeros(len(job.sizes), 0, dtype=job.dtype)
-    # Empty slices tie a second derivative to the maps, for it to be refused, without keeping the maps.
-    ties = [feature[:0].clone() if job.with_gradient else None for feature in features]
-    return _SpectralNorms.apply(job, *features, *ties)[0]
-
-
-def make_job(features: Sequence[Tensor], method: str, n_iters: int, plan: Optional[cost_model.Plan] = None) -> 'Job':
-    """Check the arguments of :func:`transmitting_spectral_norms` and gather all that is not a tensor."""
     check_method(method)
     check_n_iters(n_iters)
+    features = list(features)
     if len(features) < 2:
         raise ValueError(f'{len(features)} feature map was given, but a pair has two: give 2 maps or more.')
     sizes = [common_size(x, y) for x, y in zip(features, features[1:])]
     dtype = working_dtype(features)
+    if features[0].shape[0] == 0:
+        return features[0].new_zeros(len(sizes), 0, dtype=dtype)
     counts = tuple(n_positions(y) if size is None else size[0] * size[1] for y, size in zip(features[1:], sizes))
     if plan is None:
         channels = [n_channels(feature) for feature in features]
         plan = cost_model.make_plan(
             tuple(zip(channels, channels[1:], counts)),
-            max(features[0].shape[0], 1),
+            features[0].shape[0],
             method,
             n_iters,
             torch.finfo(dtype).bits // 8,
             features[0].device.type,
         )
     with_gradient = torch.is_grad_enabled() and any(feature.requires_grad for feature in features)
-    return Job(method, n_iters, tuple(sizes), counts, dtype, plan, with_gradient)
+    job = _Job(method, n_iters, tuple(sizes), counts, dtype, plan, with_gradient)
+    # Empty slices tie a second derivative to the maps, for it to be refused, without keeping the maps.
+    ties = [feature[:0].clone() if with_gradient else None for feature in features]
+    return _SpectralNorms.apply(job, *features, *ties)[0]
 
 
 def check_method(method: str) -> None:
@@ -130,7 +125,7 @@ def check_n_iters(n_iters: int) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class _Job:
     """All that is not a tensor."""
 
     method: str
@@ -146,10 +141,20 @@ class _SpectralNorms(torch.autograd.Function):
     """K maps and K empty ties to the (K - 1, B) norms, and four tensors of factors for each pair."""
 
     @staticmethod
-    def forward(job: Job, *inputs: Optional[Tensor]) -> Tuple[Tensor, ...]:
+    def forward(job: _Job, *inputs: Optional[Tensor]) -> Tuple[Tensor, ...]:
         features = inputs[: len(inputs) // 2]
-        with exact_float32(features[0].device.type):
-            factors = SOLVERS[job.method].finish(start_solving(job, features), job.with_gradient)
+        solver = SOLVERS[job.method]
+        n_images = job.plan.images_per_chunk
+        with _exact_float32(features[0].device.type):
+            chunks = []
+            for start in range(0, len(features[0]), n_images):
+                maps = [feature[start : start + n_images] for feature in features]
+                chunks.append(
+                    [solver.start(operator, job.n_iters, job.with_gradient) for operator in _operators(job, maps)]
+                )
+            # Over the chunks, for each pair: some tensors that all begin with (B,).
+            parts = [tuple(_cat(part, 0) for part in zip(*pair)) for pair in zip(*chunks)]
+            factors = solver.finish(parts, job.with_gradient)
         sigma = torch.stack([pair.sigma / n for pair, n in zip(factors, job.n_positions)])
         return sigma, *(vectors for pair in factors for vectors in pair[1:] if job.with_gradient)
 
@@ -170,7 +175,7 @@ class _SpectralNorms(torch.autograd.Function):
         factors = [Factors(row, *ctx.saved_tensors[4 * i : 4 * i + 4]) for i, row in enumerate(grad)]
         ties = ctx.saved_tensors[4 * n_pairs :]
         grads: List[Optional[Tensor]] = [None] * (n_pairs + 1)
-        with exact_float32(grad.device.type), torch.no_grad():
+        with _exact_float32(grad.device.type), torch.no_grad():
             for index, target in enumerate(ctx.targets):
                 if ctx.needs_input_grad[1 + index]:
                     terms = []
@@ -187,17 +192,7 @@ class _SpectralNorms(torch.autograd.Function):
         return None, *grads, *(None for _ in ties)
 
 
-def start_solving(job: Job, features: Sequence[Tensor]) -> List[Tuple[Tensor, ...]]:
-    """The first half of the job's solver, some images at a time: for each pair tensors that all begin with (B,)."""
-    start, n_images = SOLVERS[job.method].start, job.plan.images_per_chunk
-    chunks = []
-    for first in range(0, len(features[0]), n_images):
-        maps = [feature[first : first + n_images] for feature in features]
-        chunks.append([start(operator, job.n_iters, job.with_gradient) for operator in _operators(job, maps)])
-    return [tuple(_cat(part, 0) for part in zip(*pair)) for pair in zip(*chunks)]
-
-
-def _operators(job: Job, maps: Sequence[Tensor]) -> Iterator[PairOperator]:
+def _operators(job: _Job, maps: Sequence[Tensor]) -> Iterator[PairOperator]:
     """The pairs of some images one after the other, so that the maps of the one at hand are in the cache."""
     maps = [feature.to(job.dtype) for feature in maps]
     known: Dict[Tuple[int, Optional[Size]], Tensor] = {}
@@ -277,7 +272,7 @@ class _FirstDerivative(torch.autograd.Function):
 
 
 @contextlib.contextmanager
-def exact_float32(device_type: str) -> Iterator[None]:
+def _exact_float32(device_type: str) -> Iterator[None]:
     """Neither autocast nor the TF32 and bfloat16 products that a user may have allowed for convolutions."""
     backends = [b for b in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul) if hasattr(b, 'fp32_precision')]
     # Backend by backend: torch.get_float32_matmul_precision() refuses where they were set apart. Before torch 2.9 it is

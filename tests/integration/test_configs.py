@@ -50,7 +50,7 @@ def _batch(cfg: Config, model: torch.nn.Module) -> Tuple[torch.Tensor, List]:
         from mmengine.structures import PixelData
         from mmseg.structures import SegDataSample
 
-        labels = torch.randint(19, (2, 1, 128, 128))
+        labels = torch.randint(11, (2, 1, 128, 128))
         labels[:, :, :10] = 255
         return torch.randn(2, 3, 128, 128), [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
     from mmdet.structures import DetDataSample
