@@ -5,33 +5,9 @@ masks = dict(
     data_root='data/digits_voc',
     data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
     metainfo=dict(
-        classes=(
-            'background',
-            'zero',
-            'one',
-            'two',
-            'three',
-            'four',
-            'five',
-            'six',
-            'seven',
-            'eight',
-            'nine',
-        ),
+        classes='background zero one two three four five six seven eight nine'.split(),
         # VOC's colours.
-        palette=[
-            [0, 0, 0],
-            [128, 0, 0],
-            [0, 128, 0],
-            [128, 128, 0],
-            [0, 0, 128],
-            [128, 0, 128],
-            [0, 128, 128],
-            [128, 128, 128],
-            [64, 0, 0],
-            [192, 0, 0],
-            [64, 128, 0],
-        ],
+        palette=[[128 * (i & 1) + 64 * (i >> 3 & 1), 128 * (i >> 1 & 1), 128 * (i >> 2 & 1)] for i in range(11)],
     ),
 )
 mask_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
