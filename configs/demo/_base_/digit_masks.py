@@ -5,7 +5,7 @@ masks = dict(
     data_root='data/digits_voc',
     data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
     metainfo=dict(
-        classes='background zero one two three four five six seven eight nine'.split(),
+        classes=['background', 'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'],
         # VOC's colours.
         palette=[[128 * (i & 1) + 64 * (i >> 3 & 1), 128 * (i >> 1 & 1), 128 * (i >> 2 & 1)] for i in range(11)],
     ),
