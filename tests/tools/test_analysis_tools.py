@@ -169,7 +169,7 @@ def test_taps_are_listed_with_their_shapes_and_pairs_suggested(
     printed = capsys.readouterr().out
     for line in ('backbone.layer3', '16 x 4 x 4', '64 x 4 x 4', 'ReLU'):
         assert line in printed
-    # The blocks at strides 4 and 8; the narrower of the first two counts in names, not in shapes.
+    # Of strides 4 and 8; the stages before them, at 1 and 2, have seen too little.
     assert "student_taps=['backbone.layer3', 'backbone.layer4']" in printed
     assert "teacher_taps=['backbone.layer3', 'backbone.layer4']" in printed
 

@@ -243,7 +243,7 @@ def draw(args: argparse.Namespace, results: Dict[Arm, List[dict]]) -> None:
     left.invert_yaxis()
     left.set(xlabel=f'{args.metric}, last: every seed, mean, standard deviation')
     left.grid(axis='x', alpha=0.3)
-    right.set(xlabel='epoch', ylabel=f'{args.metric}, mean over the seeds')
+    right.set(xlabel='epoch or iteration', ylabel=f'{args.metric}, mean over the seeds')
     right.grid(alpha=0.3)
     right.legend(fontsize=8)
     figure.savefig(args.out / 'comparison.png', dpi=120)
