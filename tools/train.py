@@ -4,7 +4,7 @@ import torch
 
 import lckd_mm  # noqa: F401  (first: it registers everything and mends the stack)
 from lckd_mm.cli import build_runner, check_data, load_config, make_parser
-from lckd_mm.engine.hooks import ClassCountHook
+from lckd_mm.engine.hooks import AnnotationCheckHook, ClassCountHook
 
 
 def main() -> None:
@@ -48,6 +48,7 @@ def main() -> None:
     check_data(cfg, 'train_dataloader', 'val_dataloader')
     runner = build_runner(cfg)
     runner.register_hook(ClassCountHook())
+    runner.register_hook(AnnotationCheckHook())
     if args.channels_last:
         runner.model.to(memory_format=torch.channels_last)
     runner.train()

@@ -1,6 +1,13 @@
+from .annotation_check_hook import AnnotationCheckHook
 from .class_count_hook import ClassCountHook
 from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
 from .loss_weight_scheduler_hook import LossWeightSchedulerHook
 
-__all__ = ['ClassCountHook', 'LipschitzBalanceHook', 'LipschitzMonitorHook', 'LossWeightSchedulerHook']
+__all__ = [
+    'AnnotationCheckHook',
+    'ClassCountHook',
+    'LipschitzBalanceHook',
+    'LipschitzMonitorHook',
+    'LossWeightSchedulerHook',
+]
