@@ -16,6 +16,9 @@ model = dict(
         style='pytorch',
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
     ),
+    # VGG's conv4_3 has a scale of its own, which L2Norm evens out; a stage that ends in a BN has not. And the gradient of mmdet's
+    # L2Norm is not finite at a position where all channels are 0, as after a ReLU.
+    neck=dict(l2_norm_scale=None),
     # VOC (mmdet).
     bbox_head=dict(num_classes=20, anchor_generator=dict(basesize_ratio_range=(0.2, 0.9))),
 )
