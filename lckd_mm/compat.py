@@ -40,6 +40,7 @@ def apply() -> None:
     mend_config_inheritance()
     mend_checkpoints()
     mend_resumed_histories()
+    name_unreadable_samples()
     mend_distributed_without_gpu()
     mend_mmrazor_import()
 
@@ -460,6 +461,39 @@ def mend_resumed_histories() -> None:
 
     load_state_dict.is_mended = True
     MessageHub.load_state_dict = load_state_dict
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def name_unreadable_samples() -> None:
+    """Says which image a data set stopped at.
+
+    Of an empty file OpenCV says "!buf.empty()", of a broken mask Pillow "cannot identify image file <_io.BytesIO>", hours into
+    an epoch, and neither says its name. Needed until mmengine's data sets do.
+    """
+    from mmengine.dataset import BaseDataset
+
+    original = BaseDataset.prepare_data
+    if getattr(original, 'is_mended', False):
+        return
+
+    @functools.wraps(original)
+    def prepare_data(self, idx):
+        try:
+            return original(self, idx)
+        except Exception as error:
+            info = self.get_data_info(idx)
+            paths = [repr(info[key]) for key in ('img_path', 'seg_map_path') if isinstance(info.get(key), str)]
+            raise RuntimeError(
+                f'sample {idx} of the data set, {" with the mask ".join(paths) or "which names no file"}, cannot be prepared '
+                f'({type(error).__name__}: {error}): replace the file, or take it out of the list of images.'
+            ) from error
+
+    prepare_data.is_mended = True
+    BaseDataset.prepare_data = prepare_data
 
 
 # ---------------------------------------------------------------------------------------------------------------------

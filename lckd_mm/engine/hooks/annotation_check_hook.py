@@ -9,7 +9,7 @@ from torch import Tensor
 
 _MEND = 'correct its annotations, or take it out of the training list'
 _MEND_BOX = (
-    "correct it, or leave such boxes out with dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1)) in the training pipeline"
+    "correct it, or leave such boxes out, by dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1)) in the pipeline"
 )
 
 Fault = Tuple[str, str]
@@ -154,7 +154,10 @@ def _info_faults(info: dict, n_classes: Optional[int], check_boxes: bool) -> Ite
         left, top, right, bottom = box
         # Written so that a NaN is a fault.
         if not (right > left and bottom > top):
-            yield f'has a box without area, {list(box)} {_CORNERS}, of which some heads make an infinite loss', _MEND_BOX
+            yield (
+                f'has a box without area, {list(box)} {_CORNERS}, of which some heads make an infinite loss',
+                _MEND_BOX,
+            )
         elif not (right > 0 and bottom > 0 and left < width and top < height):
             yield (
                 f'has a box outside its {width} x {height} pixels (width x height), {list(box)} {_CORNERS}, of which nothing '
