@@ -37,12 +37,14 @@ def apply() -> None:
     """Applies every mend; lckd_mm does so when it is imported."""
     mend_torchvision_without_ops()
     check_mmcv_ops()
+    mend_layouts_of_mmcv_ops()
     mend_config_inheritance()
     mend_checkpoints()
     mend_resumed_histories()
     name_unreadable_samples()
     mend_distributed_without_gpu()
     mend_mmrazor_import()
+    mend_ssd_head()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -87,6 +89,41 @@ def check_mmcv_ops() -> None:
             f'torch {torch.__version__} ({error}); build them for it: '
             'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir --force-reinstall mmcv==2.1.0'
         ) from error
+
+
+def mend_layouts_of_mmcv_ops() -> None:
+    """Hands mmcv's operators maps in the layout they read, and takes back what they write.
+
+    They read and write memory as (B, C, H, W) whatever the strides of a tensor say, so that RoIAlign of a channels_last map gives
+    other numbers and no error. Needed until mmcv's operators look at the strides.
+    """
+    _ext = importlib.import_module('mmcv._ext')
+    for name, function in list(vars(_ext).items()):
+        if callable(function) and not name.startswith('_') and not getattr(function, 'is_mended', False):
+            setattr(_ext, name, _on_contiguous_maps(function))
+
+
+def _on_contiguous_maps(function: Callable) -> Callable:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        pairs = []
+
+        def contiguous(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor) or value.dim() < 4 or value.is_contiguous():
+                return value
+            pairs.append((value, value.contiguous()))
+            return pairs[-1][1]
+
+        args = tuple(contiguous(value) for value in args)
+        result = function(*args, **{key: contiguous(value) for key, value in kwargs.items()})
+        for given, used in pairs:
+            # What is expanded is no output. An input gets the numbers that it had, which autograd must not take for a change.
+            if 0 not in given.stride():
+                given.data.copy_(used)
+        return result
+
+    call.is_mended = True
+    return call
 
 
 @contextlib.contextmanager
@@ -140,6 +177,18 @@ def mend_mmrazor_import() -> None:
             'visualization',
         ):
             importlib.import_module(f'mmrazor.{part}')
+
+
+def mend_ssd_head() -> None:
+    """Lets mmdet's SSDHead predict.
+
+    mmdet 3.1 to 3.3 (open-mmlab/mmdetection issue 11063) ask every dense head for its `loss_cls` when they predict, and SSDHead,
+    whose loss is a function, has none. Needed until an mmdet after 3.3.0.
+    """
+    from mmdet.models.dense_heads import SSDHead
+
+    if not hasattr(SSDHead, 'loss_cls'):
+        SSDHead.loss_cls = None
 
 
 # The sub-packages by which OpenMMLab packages register their classes.
@@ -487,9 +536,11 @@ def name_unreadable_samples() -> None:
         except Exception as error:
             info = self.get_data_info(idx)
             paths = [repr(info[key]) for key in ('img_path', 'seg_map_path') if isinstance(info.get(key), str)]
+            files = ' with the mask '.join(paths) or 'which names no file'
+            reason = f'{type(error).__name__}: {" ".join(str(error).split())}'
             raise RuntimeError(
-                f'sample {idx} of the data set, {" with the mask ".join(paths) or "which names no file"}, cannot be prepared '
-                f'({type(error).__name__}: {error}): replace the file, or take it out of the list of images.'
+                f'sample {idx} of the data set, {files}, cannot be prepared ({reason}): replace the file, or take it out of the '
+                'list of images.'
             ) from error
 
     prepare_data.is_mended = True

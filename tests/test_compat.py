@@ -386,3 +386,46 @@ def test_two_processes_train_on_the_cpu_only_with_the_mend(tmp_path):
     mended = run(*launch, 'mended', tmp_path / 'mended', '--launcher', 'pytorch', OMP_NUM_THREADS='1')
     assert mended.returncode == 0, mended.stderr
     assert mended.stdout.count('trained to epoch 2 in 2') == 2
+
+
+@pytest.mark.parametrize('pool_mode', ['avg', 'max'])
+@pytest.mark.parametrize('half_the_channels', [False, True])
+def test_operators_of_mmcv_read_maps_in_any_layout(pool_mode, half_the_channels):
+    from mmcv.ops import RoIAlign
+
+    feature = torch.randn(2, 8, 20, 30, generator=torch.Generator().manual_seed(0))
+    boxes = torch.tensor([[0.0, 3, 4, 60, 70], [1, 10, 10, 100, 60]])
+    layouts = (torch.contiguous_format, torch.channels_last)
+    maps = [feature.to(memory_format=layout, copy=True).requires_grad_() for layout in layouts]
+    # A slice has no layout of its own.
+    taken = [one[:, ::2] if half_the_channels else one for one in maps]
+    taken[0] = taken[0].contiguous()
+    first, second = (RoIAlign(7, 0.25, 0, pool_mode)(one, boxes) for one in taken)
+    torch.testing.assert_close(second, first)
+    first.square().sum().backward()
+    # With a gradient in the other layout as well.
+    second.backward((2 * second.detach()).to(memory_format=torch.channels_last))
+    torch.testing.assert_close(maps[1].grad, maps[0].grad)
+
+
+def test_a_sample_that_cannot_be_prepared_is_named():
+    from mmengine.dataset import BaseDataset
+
+    class Photographs(BaseDataset):
+        def load_data_list(self):
+            return [dict(img_path='a.jpg'), dict(img_path='b.jpg', seg_map_path='b.png'), dict()]
+
+    def broken(results):
+        raise OSError('!buf.empty()\n in imdecode\n')
+
+    dataset = Photographs(pipeline=[broken])
+    with pytest.raises(
+        RuntimeError, match=r"sample 0 of the data set, 'a.jpg', .*OSError: !buf.empty\(\) in imdecode\)"
+    ):
+        dataset[0]
+    with pytest.raises(
+        RuntimeError, match=r"'b.jpg' with the mask 'b.png', cannot be prepared .*: replace the file, or"
+    ):
+        dataset[1]
+    with pytest.raises(RuntimeError, match='which names no file'):
+        dataset[2]

@@ -1,9 +1,7 @@
 """Trains what a config describes: a distillation, or a model alone."""
 
-import torch
-
 import lckd_mm  # noqa: F401  (first: it registers everything and mends the stack)
-from lckd_mm.cli import build_runner, check_data, load_config, make_parser
+from lckd_mm.cli import build_runner, check_data, load_config, make_parser, to_channels_last
 from lckd_mm.engine.hooks import AnnotationCheckHook, ClassCountHook
 
 
@@ -50,7 +48,7 @@ def main() -> None:
     runner.register_hook(ClassCountHook())
     runner.register_hook(AnnotationCheckHook())
     if args.channels_last:
-        runner.model.to(memory_format=torch.channels_last)
+        to_channels_last(runner.model)
     runner.train()
 
 

@@ -52,7 +52,10 @@ def _batch(cfg: Config, model: torch.nn.Module) -> Tuple[torch.Tensor, List]:
 
         labels = torch.randint(11, (2, 1, 128, 128))
         labels[:, :, :10] = 255
-        return torch.randn(2, 3, 128, 128), [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+        shapes = dict(img_shape=(128, 128), ori_shape=(128, 128), pad_shape=(128, 128))
+        return torch.randn(2, 3, 128, 128), [
+            SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=shapes) for label in labels
+        ]
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
 
@@ -62,7 +65,9 @@ def _batch(cfg: Config, model: torch.nn.Module) -> Tuple[torch.Tensor, List]:
     for _ in range(2):
         shape = (side, side)
         sample = DetDataSample(
-            metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape)
+            metainfo=dict(
+                img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0)
+            )
         )
         boxes = torch.tensor([[8.0, 8.0, 40.0, 60.0], [30.0, 20.0, 90.0, 80.0]])
         sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.tensor([0, 2]))
@@ -83,7 +88,8 @@ def test_every_config_parses_builds_and_takes_a_step(name: str) -> None:
     model.train()
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         optimizer = build_optim_wrapper(model, cfg.optim_wrapper.copy())
-    losses = model(*_batch(cfg, model), mode='loss')
+    images, samples = _batch(cfg, model)
+    losses = model(images, samples, mode='loss')
     total, _ = model.parse_losses(losses)
     total.backward()
     assert total.isfinite()
@@ -105,6 +111,10 @@ def test_every_config_parses_builds_and_takes_a_step(name: str) -> None:
     assert any((p != q).any() for p, q in zip(network.parameters(), before))
     if 'teacher' in cfg.model:
         assert all(torch.equal(p, q) for p, q in zip(model.teacher.parameters(), teacher))
+    else:
+        # A student predicts as its own config's model does.
+        with torch.no_grad():
+            assert len(model.eval()(images, samples, mode='predict')) == len(samples)
 
 
 class Published(NamedTuple):
