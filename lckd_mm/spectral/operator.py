@@ -57,31 +57,52 @@ def _n_blocks(batch: int, rows: int) -> int:
 
 
 class PairOperator:
-    r"""The linear map :math:`A = N T = F_1 F_2^\top` of each image of a pair; the division by N is left to the end.
+    r"""The linear map :math:`A = F_1 W F_2^\top` of each image of a pair; the division by N is left to the end.
+
+    W is diagonal, how much each position counts, and the identity where all count alike. It costs nothing: only vectors over
+    the positions, and the smaller map where A is formed, are multiplied by it.
 
     Args:
         f1 (Tensor): (b, C1, N).
         f2 (Tensor): (b, C2, N).
         formed (bool): Form A, at N C1 C2 multiplications, for products that then cost C1 C2; otherwise a product costs
             N (C1 + C2). Defaults to False.
+        weights (Tensor, optional): The diagonal of W, (b, 1, N). Defaults to None, all 1.
     """
 
-    def __init__(self, f1: Tensor, f2: Tensor, formed: bool = False) -> None:
-        self.f1, self.f2 = RowBlocks(f1), RowBlocks(f2)
-        self.formed = RowBlocks(f1 @ f2.mT) if formed else None
+    def __init__(self, f1: Tensor, f2: Tensor, formed: bool = False, weights: Optional[Tensor] = None) -> None:
+        self.f1, self.f2, self.weights = RowBlocks(f1), RowBlocks(f2), weights
+        self.formed = RowBlocks(self.form(f1, f2)) if formed else None
+
+    def form(self, f1: Tensor, f2: Tensor) -> Tensor:
+        """F1 W F2^T, (b, C1, C2)."""
+        if f1.shape[1] < f2.shape[1]:
+            return self._weighed(f1) @ f2.mT
+        return f1 @ self._weighed(f2).mT
+
+    def _weighed(self, rows: Tensor) -> Tensor:
+        return rows if self.weights is None else rows * self.weights.to(rows.dtype)
+
+    def left_at_positions(self, u: Tensor) -> Tensor:
+        """W F1^T u, (b, R, C1) to (b, R, N)."""
+        return self._weighed(self.f1.left(u) if u.shape[1] == 1 else u @ self.f1.matrix)
+
+    def right_at_positions(self, v: Tensor) -> Tensor:
+        """W F2^T v, (b, R, C2) to (b, R, N)."""
+        return self._weighed(self.f2.left(v) if v.shape[1] == 1 else v @ self.f2.matrix)
 
     def __call__(self, v: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
-        """A v, (b, 1, C2) to (b, 1, C1), and on the way there F2^T v, (b, 1, N), unless A is formed."""
+        """A v, (b, 1, C2) to (b, 1, C1), and on the way there W F2^T v, (b, 1, N), unless A is formed."""
         if self.formed is not None:
             return self.formed.right(v), None
-        at_positions = self.f2.left(v)
+        at_positions = self.right_at_positions(v)
         return self.f1.right(at_positions), at_positions
 
     def transposed(self, u: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
-        """A^T u, (b, 1, C1) to (b, 1, C2), and on the way there F1^T u, (b, 1, N), unless A is formed."""
+        """A^T u, (b, 1, C1) to (b, 1, C2), and on the way there W F1^T u, (b, 1, N), unless A is formed."""
         if self.formed is not None:
             return self.formed.left(u), None
-        at_positions = self.f1.left(u)
+        at_positions = self.left_at_positions(u)
         return self.f2.right(at_positions), at_positions
 
     def ones(self) -> Tensor:

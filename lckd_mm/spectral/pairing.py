@@ -94,3 +94,33 @@ def n_channels(feature: Tensor) -> int:
 def n_positions(feature: Tensor) -> int:
     """H W of a map, N of tokens."""
     return feature.shape[1] if feature.dim() == 3 else feature.shape[2] * feature.shape[3]
+
+
+def position_weights(extents: Tensor, size: Size, dtype: torch.dtype) -> Tensor:
+    """How much of each position's cell lies in the image.
+
+    Args:
+        extents (Tensor): (B, 2), the parts of height and width that the image fills, from the top left, in (0, 1].
+        size (Tuple[int, int]): (h, w) of the grid.
+        dtype (torch.dtype): Of the result.
+
+    Returns:
+        Tensor: (B, 1, h * w), 1 inside, 0 outside, a part at the border.
+    """
+    rows, columns = (
+        (part.to(torch.float64)[:, None] * n - torch.arange(n, device=part.device)).clamp(0, 1)
+        for part, n in zip(extents.unbind(1), size)
+    )
+    return (rows[:, :, None] * columns[:, None, :]).flatten(1)[:, None].to(dtype)
+
+
+def check_extents(extents: Tensor, batch_size: int) -> None:
+    """Raise unless they are (B, 2) and numbers; what they hold is not read, which on a GPU would wait for it."""
+    if not isinstance(extents, Tensor) or not extents.is_floating_point():
+        got = extents.dtype if isinstance(extents, Tensor) else type(extents).__name__
+        raise TypeError(f'extents is {got}, but parts of height and width are a floating point tensor.')
+    if tuple(extents.shape) != (batch_size, 2):
+        raise ValueError(
+            f'extents has shape {tuple(extents.shape)}, but holds the parts of height and width of {batch_size} images: give '
+            f'{(batch_size, 2)}.'
+        )

@@ -2,7 +2,7 @@ r"""Three ways to the largest singular value of transmitting matrices, with the 
 
 A solver has two halves. ``start`` is given some images of one pair, whose maps are then in the cache, and needs the maps no
 more when it is done. ``finish`` is given what ``start`` returned for all images of all pairs, and ends with
-:class:`Factors` of each pair. Everything is of A = N T; vectors are rows. The mathematics is in docs/spectral.md.
+:class:`Factors` of each pair. Everything is of A = N T = F1 W F2^T, W diagonal; vectors are rows. The mathematics is in docs/spectral.md.
 """
 
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
@@ -14,10 +14,10 @@ from .operator import PairOperator
 
 
 class Factors(NamedTuple):
-    r"""The spectral norm of A = F1 F2^T, and its gradient as a sum of R outer products.
+    r"""The spectral norm of A = F1 W F2^T, and its gradient as a sum of R outer products.
 
-    :math:`\partial\sigma/\partial F_1 = \sum_r l_r p_r^\top` with :math:`p_r = F_2^\top r_r`, and
-    :math:`\partial\sigma/\partial F_2 = \sum_r r_r q_r^\top` with :math:`q_r = F_1^\top l_r`. R is 1 where the singular
+    :math:`\partial\sigma/\partial F_1 = \sum_r l_r p_r^\top` with :math:`p_r = W F_2^\top r_r`, and
+    :math:`\partial\sigma/\partial F_2 = \sum_r r_r q_r^\top` with :math:`q_r = W F_1^\top l_r`. R is 1 where the singular
     pair (u, v) itself is known, because there :math:`\partial\sigma/\partial A = u v^\top`.
 
     Attributes:
@@ -86,7 +86,7 @@ def iterate_power(operator: PairOperator, n_iters: int, with_gradient: bool) -> 
 def decompose(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tuple[Tensor, ...]:
     """The exact singular value decomposition of the formed matrix, in float64 whatever the input: the yardstick."""
     dtype = operator.f1.matrix.dtype
-    matrix = operator.f1.matrix.double() @ operator.f2.matrix.double().mT
+    matrix = operator.form(operator.f1.matrix.double(), operator.f2.matrix.double())
     finite = torch.isfinite(matrix).flatten(1).all(1)
     matrix = matrix.masked_fill(~finite[:, None, None], 0)
     if not with_gradient:
@@ -99,7 +99,7 @@ def decompose(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tupl
 
 
 def _with_positions(operator: PairOperator, sigma: Tensor, left: Tensor, right: Tensor) -> Tuple[Tensor, ...]:
-    return sigma, left, right, left @ operator.f1.matrix, right @ operator.f2.matrix
+    return sigma, left, right, operator.left_at_positions(left), operator.right_at_positions(right)
 
 
 def as_they_are(parts: Sequence[Tuple[Tensor, ...]], with_gradient: bool) -> List[Factors]:
@@ -118,7 +118,7 @@ def span_krylov(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tu
     space is exhausted, :func:`maximise_gain` takes care of.
 
     Returns:
-        Tuple[Tensor, ...]: v (b, k, C2) and w (b, k, C1); with a gradient also F2^T v and F1^T w, (b, k, N).
+        Tuple[Tensor, ...]: v (b, k, C2) and w (b, k, C1); with a gradient also W F2^T v and W F1^T w, (b, k, N).
     """
     u, _ = _normalise(operator.ones())
     product, u_at = operator.transposed(u)
@@ -147,8 +147,8 @@ def span_krylov(operator: PairOperator, n_iters: int, with_gradient: bool) -> Tu
     if not with_gradient:
         return vs, w
     if operator.formed is not None:
-        return vs, w, vs @ operator.f2.matrix, w @ operator.f1.matrix
-    return vs, w, torch.cat(vs_at, 1), torch.cat([*ws_at, operator.f1.left(ws[-1])], 1)
+        return vs, w, operator.right_at_positions(vs), operator.left_at_positions(w)
+    return vs, w, torch.cat(vs_at, 1), torch.cat([*ws_at, operator.left_at_positions(ws[-1])], 1)
 
 
 # Added to the Gram matrix of unit vectors: an eighth of float32's rounding, and for float64 what its own sums need.

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -10,14 +10,25 @@ from torch import Tensor
 from . import cost_model
 from .naming import unknown_name
 from .operator import PairOperator
-from .pairing import common_size, grid, n_channels, n_positions, positions, working_dtype
+from .pairing import (
+    check_extents,
+    common_size,
+    grid,
+    n_channels,
+    n_positions,
+    position_weights,
+    positions,
+    working_dtype,
+)
 from .pooling import Size, spread
 from .solvers import SOLVERS, Factors
 
 METHODS = tuple(SOLVERS)
 
 
-def transmitting_spectral_norm(x: Tensor, y: Tensor, *, method: str = 'lanczos', n_iters: int = 5) -> Tensor:
+def transmitting_spectral_norm(
+    x: Tensor, y: Tensor, *, method: str = 'lanczos', n_iters: int = 5, extents: Optional[Tensor] = None
+) -> Tensor:
     r"""Spectral norm :math:`\sigma(F_1 F_2^\top / N)` of the transmitting matrix, without forming what need not be formed.
 
     Args:
@@ -27,6 +38,10 @@ def transmitting_spectral_norm(x: Tensor, y: Tensor, *, method: str = 'lanczos',
             ``'power'``, the published iteration; ``'svd'``, exact and slow. Defaults to ``'lanczos'``.
         n_iters (int): Products with the matrix and with its transpose (not used by ``'svd'``). The authors run 5 on
             ImageNet and 10 on CIFAR. Defaults to 5.
+        extents (Tensor, optional): (B, 2), what part of the height and of the width of the maps each image fills, from the
+            top left, in (0, 1]; the rest is padding, of which nothing counts. Each position counts by the part of its cell
+            that lies in the image, and N is their sum. Tokens that are compared as they are have no height and width, and
+            count all. Defaults to None, no padding.
 
     Returns:
         Tensor: (B,), float64 if one of the inputs is, float32 otherwise, also under autocast. Differentiable once in
@@ -37,8 +52,8 @@ def transmitting_spectral_norm(x: Tensor, y: Tensor, *, method: str = 'lanczos',
 
     Raises:
         TypeError: An input is not a floating point tensor, or ``n_iters`` is not an integer.
-        ValueError: The maps cannot be paired (see :func:`pair_feature_maps`), ``method`` is unknown or ``n_iters`` is
-            not positive.
+        ValueError: The maps cannot be paired (see :func:`pair_feature_maps`), ``method`` is unknown, ``n_iters`` is
+            not positive, or ``extents`` is not (B, 2).
 
     Examples:
         >>> before = torch.randn(8, 64, 56, 56, requires_grad=True)
@@ -48,7 +63,7 @@ def transmitting_spectral_norm(x: Tensor, y: Tensor, *, method: str = 'lanczos',
         >>> sigma.shape, before.grad.shape
         (torch.Size([8]), torch.Size([8, 64, 56, 56]))
     """
-    return transmitting_spectral_norms((x, y), method=method, n_iters=n_iters)[0]
+    return transmitting_spectral_norms((x, y), method=method, n_iters=n_iters, extents=extents)[0]
 
 
 @torch.compiler.disable
@@ -58,6 +73,7 @@ def transmitting_spectral_norms(
     method: str = 'lanczos',
     n_iters: int = 5,
     plan: Optional[cost_model.Plan] = None,
+    extents: Optional[Tensor] = None,
 ) -> Tensor:
     """Spectral norms of the blocks between K consecutive maps.
 
@@ -70,6 +86,7 @@ def transmitting_spectral_norms(
         n_iters (int): As there. Defaults to 5.
         plan (Plan, optional): The formulation; None lets :mod:`lckd_mm.spectral.cost_model` choose, which is what a
             caller wants. Defaults to None.
+        extents (Tensor, optional): As there. Defaults to None.
 
     Returns:
         Tensor: (K - 1, B), as described there.
@@ -104,7 +121,13 @@ def transmitting_spectral_norms(
             features[0].device.type,
         )
     with_gradient = torch.is_grad_enabled() and any(feature.requires_grad for feature in features)
-    job = _Job(method, n_iters, tuple(sizes), counts, dtype, plan, with_gradient)
+    weights: List[Optional[Tensor]] = [None] * len(sizes)
+    if extents is not None:
+        check_extents(extents, features[0].shape[0])
+        extents = extents.to(features[0].device)
+        weights = [None if size is None else position_weights(extents, size, dtype) for size in sizes]
+    divisors = tuple(n if w is None else w.sum((1, 2)) for n, w in zip(counts, weights))
+    job = _Job(method, n_iters, tuple(sizes), tuple(weights), divisors, dtype, plan, with_gradient)
     # Empty slices tie a second derivative to the maps, for it to be refused, without keeping the maps.
     ties = [feature[:0].clone() if with_gradient else None for feature in features]
     return _SpectralNorms.apply(job, *features, *ties)[0]
@@ -126,12 +149,15 @@ def check_n_iters(n_iters: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """All that is not a tensor."""
+    """All that has no gradient."""
 
     method: str
     n_iters: int
     sizes: Tuple[Optional[Size], ...]
-    n_positions: Tuple[int, ...]
+    weights: Tuple[Optional[Tensor], ...]
+    divisors: Tuple[Union[int, Tensor], ...]
+    """N of each pair, the same for all images or (B,)."""
+
     dtype: torch.dtype
     plan: cost_model.Plan
     with_gradient: bool
@@ -150,12 +176,12 @@ class _SpectralNorms(torch.autograd.Function):
             for start in range(0, len(features[0]), n_images):
                 maps = [feature[start : start + n_images] for feature in features]
                 chunks.append(
-                    [solver.start(operator, job.n_iters, job.with_gradient) for operator in _operators(job, maps)]
+                    [solver.start(one, job.n_iters, job.with_gradient) for one in _operators(job, maps, start)]
                 )
             # Over the chunks, for each pair: some tensors that all begin with (B,).
             parts = [tuple(_cat(part, 0) for part in zip(*pair)) for pair in zip(*chunks)]
             factors = solver.finish(parts, job.with_gradient)
-        sigma = torch.stack([pair.sigma / n for pair, n in zip(factors, job.n_positions)])
+        sigma = torch.stack([pair.sigma / n for pair, n in zip(factors, job.divisors)])
         return sigma, *(vectors for pair in factors for vectors in pair[1:] if job.with_gradient)
 
     @staticmethod
@@ -171,7 +197,7 @@ class _SpectralNorms(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Tuple[Optional[Tensor], ...]:
         sizes, n_pairs = ctx.job.sizes, len(ctx.job.sizes)
-        weights = [(row / n)[:, None, None] for row, n in zip(grad, ctx.job.n_positions)]
+        weights = [(row / n)[:, None, None] for row, n in zip(grad, ctx.job.divisors)]
         factors = [Factors(row, *ctx.saved_tensors[4 * i : 4 * i + 4]) for i, row in enumerate(grad)]
         ties = ctx.saved_tensors[4 * n_pairs :]
         grads: List[Optional[Tensor]] = [None] * (n_pairs + 1)
@@ -192,7 +218,7 @@ class _SpectralNorms(torch.autograd.Function):
         return None, *grads, *(None for _ in ties)
 
 
-def _operators(job: _Job, maps: Sequence[Tensor]) -> Iterator[PairOperator]:
+def _operators(job: _Job, maps: Sequence[Tensor], start: int) -> Iterator[PairOperator]:
     """The pairs of some images one after the other, so that the maps of the one at hand are in the cache."""
     maps = [feature.to(job.dtype) for feature in maps]
     known: Dict[Tuple[int, Optional[Size]], Tensor] = {}
@@ -202,8 +228,9 @@ def _operators(job: _Job, maps: Sequence[Tensor]) -> Iterator[PairOperator]:
             known[index, size] = positions(maps[index], size)
         return known[index, size]
 
-    for pair, (size, formed) in enumerate(zip(job.sizes, job.plan.formed)):
-        yield PairOperator(factor(pair, size), factor(pair + 1, size), formed)
+    for pair, (size, formed, weights) in enumerate(zip(job.sizes, job.plan.formed, job.weights)):
+        weights = None if weights is None else weights[start : start + len(maps[0])]
+        yield PairOperator(factor(pair, size), factor(pair + 1, size), formed, weights)
         known = {key: value for key, value in known.items() if key[0] > pair}
 
 

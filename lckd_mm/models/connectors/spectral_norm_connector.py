@@ -21,6 +21,10 @@ class SpectralNormConnector(BaseConnector):
             on CIFAR, of the power iteration. Defaults to 5.
         init_cfg (dict, optional): Not used, there is nothing to initialise. Defaults to None.
 
+    Attributes:
+        extents (Tensor, optional): (B, 2), what part of the height and width of the maps each image of the batch at hand fills;
+            the padding does not count. Set by :class:`LipschitzDistiller`; None where nothing is padded.
+
     Shape:
         - Input: K maps in the order of the network, each (B, C, H, W), or (B, N, C) for tokens; K >= 2.
         - Output: (K - 1, B), row i the norm between tap i and tap i + 1.
@@ -40,6 +44,7 @@ class SpectralNormConnector(BaseConnector):
         check_method(method)
         check_n_iters(n_iters)
         self.method, self.n_iters = method, n_iters
+        self.extents: Optional[Tensor] = None
 
     def forward_train(self, feature: Sequence[Tensor]) -> Tensor:
         """K feature maps to their (K - 1, B) spectral norms."""
@@ -52,4 +57,6 @@ class SpectralNormConnector(BaseConnector):
             raise ValueError(
                 f'SpectralNormConnector got {len(feature)} feature map, but a pair has two: name 2 taps or more.'
             )
-        return transmitting_spectral_norms(feature, method=self.method, n_iters=self.n_iters)
+        return transmitting_spectral_norms(
+            feature, method=self.method, n_iters=self.n_iters, extents=self.extents
+        )

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lckd_mm.spectral import pair_feature_maps
 from lckd_mm.spectral.naming import unknown_name
 
-from ..connectors import MarginConnector
+from ..connectors import MarginConnector, SpectralNormConnector
 from ..losses import LipschitzLoss
 from ..task_modules import ForwardStop, PreActivationRecorder
 
@@ -52,6 +52,9 @@ class LipschitzDistiller(OFDDistiller):
     Attributes:
         spectral_norms (Dict[str, Dict[str, Tensor]]): For each :class:`LipschitzLoss` its latest detached inputs
             ``student`` and ``teacher``, (pairs, batch).
+        extents (Tensor, optional): (B, 2), what part of the height and width of the batch's maps each of its images fills, for
+            the next :meth:`compute_distill_losses`. Padding would shift the norms by more than images differ
+            (docs/benchmarks.md), so that it does not count. None where nothing is padded.
 
     Raises:
         ValueError: At construction: another number of taps on the two sides, a mapping that names an unknown loss,
@@ -98,6 +101,7 @@ class LipschitzDistiller(OFDDistiller):
         self.adapters = nn.ModuleDict()
         self.probe_size = tuple(probe_size)
         self.spectral_norms: Dict[str, Dict[str, Tensor]] = {}
+        self.extents: Optional[Tensor] = None
         self._adapted: Dict[str, Tensor] = {}
         self._probed: Dict[bool, bool] = {True: False, False: False}
         self._sources: Dict[bool, Dict[str, nn.Module]] = {}
@@ -478,12 +482,18 @@ class LipschitzDistiller(OFDDistiller):
 
     def compute_distill_losses(self) -> Dict[str, Tensor]:
         """Compute every loss of the current records, which are then let go of."""
+        norms = [connector for connector in self.connectors.values() if isinstance(connector, SpectralNormConnector)]
         try:
             self._check_records_kept()
+            for connector in norms:
+                connector.extents = self.extents
             losses = {name: self._compute_loss(name, mapping) for name, mapping in self.loss_forward_mappings.items()}
             self._check_teacher_finite(losses)
         finally:
             self._reset_records()
+            self.extents = None
+            for connector in norms:
+                connector.extents = None
         return losses
 
     def _check_records_kept(self) -> None:

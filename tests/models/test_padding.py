@@ -1,0 +1,112 @@
+"""Batches of images of different sizes: what is padding does not count."""
+
+from typing import Callable, List, Tuple
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor
+
+from lckd_mm.models.algorithms.lipschitz_distill import image_extents
+
+SIZES = ((64, 96), (96, 64), (32, 48))
+
+
+def _detection() -> Tuple[torch.nn.Module, List]:
+    from mmdet.structures import DetDataSample
+
+    return dict(type='mmdet.DetDataPreprocessor', pad_size_divisor=32), DetDataSample
+
+
+def _segmentation() -> Tuple[torch.nn.Module, List]:
+    from mmseg.structures import SegDataSample
+
+    return dict(type='mmseg.SegDataPreProcessor', size=(96, 96)), SegDataSample
+
+
+def _batch(make: Callable, sizes: Tuple = SIZES) -> dict:
+    config, sample = make()
+    images = [torch.rand(3, *size, generator=torch.Generator().manual_seed(i)) * 255 for i, size in enumerate(sizes)]
+    samples = [sample(metainfo=dict(img_shape=size, ori_shape=size)) for size in sizes]
+    if sample.__name__ == 'SegDataSample':
+        from mmengine.structures import PixelData
+
+        for one, size in zip(samples, sizes):
+            one.gt_sem_seg = PixelData(data=torch.zeros(1, *size, dtype=torch.int64))
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        return MODELS.build(config)(dict(inputs=images, data_samples=samples), True)
+
+
+@pytest.mark.parametrize('make', [_detection, _segmentation])
+def test_what_the_preprocessors_pad_is_known(make: Callable) -> None:
+    batch = _batch(make)
+    assert batch['inputs'].shape[-2:] == (96, 96)
+    expected = torch.tensor([[2 / 3, 1], [1, 2 / 3], [1 / 3, 1 / 2]])
+    torch.testing.assert_close(image_extents(**_named(batch)), expected)
+    assert image_extents(**_named(_batch(make, ((96, 96), (96, 96))))) is None
+
+
+def _named(batch: dict) -> dict:
+    return dict(batch_inputs=batch['inputs'], data_samples=batch['data_samples'])
+
+
+def test_a_classifiers_images_are_never_padded() -> None:
+    from mmpretrain.structures import DataSample
+
+    # What is known of a file before torchvision's transforms resize it.
+    samples = [DataSample(metainfo=dict(img_shape=(40, 50))) for _ in range(2)]
+    assert image_extents(torch.zeros(2, 3, 64, 64), samples) is None
+    assert image_extents(torch.zeros(2, 3, 64, 64), None) is None
+
+
+def _norms(model: torch.nn.Module, images: Tensor, samples: List) -> Tensor:
+    """The norms of student and teacher, (2, pairs, batch), as a training step computes them."""
+    found = {}
+
+    def keep(extents: object = None) -> dict:
+        losses = compute()
+        found.update(model.distiller.spectral_norms['loss_lipschitz'])
+        return losses
+
+    compute, model.distiller.compute_distill_losses = model.distiller.compute_distill_losses, keep
+    try:
+        with torch.no_grad():
+            model.loss(images, samples)
+    finally:
+        model.distiller.compute_distill_losses = compute
+    return torch.stack([found['student'], found['teacher']])
+
+
+def test_an_image_in_a_padded_batch_has_the_norms_it_has_alone() -> None:
+    from mmengine.structures import InstanceData
+
+    cfg = Config.fromfile('configs/demo/lckd_faster_rcnn_digits.py')
+    cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+    model.init_weights()
+    # With running statistics an image does not depend on its neighbours.
+    model.eval()
+    sizes = ((128, 192), (192, 128))
+    batch = _batch(_detection, sizes)
+    for sample in batch['data_samples']:
+        sample.gt_instances = InstanceData(bboxes=torch.tensor([[8.0, 8, 60, 60]]), labels=torch.tensor([1]))
+    images, samples = batch['inputs'] / 255 - 0.5, batch['data_samples']
+    images[0, :, 128:], images[1, :, :, 128:] = 0, 0
+
+    together = _norms(model, images, samples)
+    assert model.distiller.extents is model.distiller.connectors.spectral_norms.extents is None
+    unaware = [type(sample)(metainfo=dict(sample.metainfo, img_shape=(192, 192))) for sample in samples]
+    for one, sample in zip(unaware, samples):
+        one.gt_instances = sample.gt_instances
+    padded = _norms(model, images, unaware)
+    for index, (height, width) in enumerate(sizes):
+        sample = samples[index].clone()
+        sample.set_metainfo(dict(batch_input_shape=(height, width), pad_shape=(height, width)))
+        alone = _norms(model, images[index : index + 1, :, :height, :width], [sample])[..., 0]
+        error = (together[..., index] / alone - 1).abs()
+        # What is left comes through the convolutions' view over the border.
+        assert error.max() < 0.12
+        assert error.mean() < (padded[..., index] / alone - 1).abs().mean() / 4
