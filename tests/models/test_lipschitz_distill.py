@@ -5,6 +5,8 @@ import pytest
 import torch
 from mmrazor.registry import MODELS
 
+from lckd_mm.models.algorithms.lipschitz_distill import build_model
+
 from .conftest import TAPS, classifier, spectral_distiller
 
 
@@ -440,3 +442,16 @@ def test_ofd_divides_each_tap_by_its_own_number() -> None:
     assert OverhaulLoss(mul_factor=2, divisors=(8, 4, 16))(student, teacher) == 2 * (1 / 8 + 1 / 4 + 1 / 16)
     with pytest.raises(ValueError, match=r'divisors=\(8, 4\) are 2, but there are 3 taps'):
         OverhaulLoss(divisors=(8, 4))(student, teacher)
+
+
+def test_the_student_starts_from_the_weights_and_random_numbers_it_has_alone(build) -> None:
+    torch.manual_seed(0)
+    alone = build_model(classifier())
+    alone.init_weights()
+    drawn = torch.rand(3)
+    model = build(spectral_distiller(adapters=True))
+    model.init_weights()
+    torch.testing.assert_close(torch.rand(3), drawn)
+    assert all(torch.equal(p, q) for p, q in zip(model.architecture.parameters(), alone.parameters()))
+    # The rest was initialised after it.
+    assert all(module.is_init for module in (model.architecture, model.teacher))

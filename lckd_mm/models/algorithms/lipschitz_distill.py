@@ -64,7 +64,10 @@ class LipschitzDistill(SingleTeacherDistill):
         **kwargs: Any,
     ) -> None:
         self._teacher_ready = False
-        architecture, teacher = build_model(architecture), build_model(teacher)
+        architecture = build_model(architecture)
+        # The random numbers that come next where the student is trained alone.
+        self._student_rng = torch.get_rng_state()
+        teacher = build_model(teacher)
         if isinstance(data_preprocessor, dict) and 'type' not in data_preprocessor:
             # What a config of a data set says at its top level, of the pixels alone.
             data_preprocessor = dict(data_preprocessor, type=type(architecture.data_preprocessor))
@@ -105,7 +108,10 @@ class LipschitzDistill(SingleTeacherDistill):
                 )
 
     def init_weights(self) -> None:
-        """Load the teacher, initialise the student, take the OFD margins from the teacher's BNs."""
+        """Load the teacher, initialise the student, take the OFD margins from the teacher's BNs.
+
+        The student's weights, and the random numbers of the training, are those that the same seed gives it alone.
+        """
         if self.teacher_ckpt is not None:
             load_teacher(self.teacher, self.teacher_ckpt)
             self.teacher._is_init = True
@@ -114,7 +120,11 @@ class LipschitzDistill(SingleTeacherDistill):
                 'teacher_ckpt is None: the student would learn from a teacher that knows nothing; give the path or URL of '
                 "the teacher's checkpoint, or allow_random_teacher=True if that is what you want."
             )
+        torch.set_rng_state(self._student_rng)
+        self.architecture.init_weights()
+        self._student_rng = torch.get_rng_state()
         super().init_weights()
+        torch.set_rng_state(self._student_rng)
         if torch_dist.is_available() and torch_dist.is_initialized():
             # The Runner sends rank 0's student to the others; the teacher is not in the state dict it sends.
             for tensor in self.teacher.state_dict().values():
@@ -139,6 +149,8 @@ class LipschitzDistill(SingleTeacherDistill):
         """
         if not self._teacher_ready:
             raise RuntimeError('the teacher is not loaded yet: call init_weights() before the first training step.')
+        if hasattr(self.distiller, 'extents'):
+            self.distiller.extents = image_extents(batch_inputs, data_samples)
         if self.teacher_trainable or self._teacher_stop is None:
             return super().loss(batch_inputs, data_samples)
 
@@ -175,6 +187,30 @@ class LipschitzDistill(SingleTeacherDistill):
             for key, value in self.teacher.state_dict(prefix=prefix + 'teacher.').items():
                 state_dict.setdefault(key, value)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def image_extents(batch_inputs: Tensor, data_samples: Optional[List]) -> Optional[Tensor]:
+    """What part of a batch's height and width each of its images fills; the rest is padding.
+
+    Args:
+        batch_inputs (Tensor): (B, 3, H, W), padded to one size.
+        data_samples (list, optional): What the data preprocessors of mmdet and mmsegmentation say of each image: ``img_shape``,
+            its size, and that it was padded, ``pad_shape`` or ``batch_input_shape``.
+
+    Returns:
+        Tensor, optional: (B, 2), at most 1. None where all images fill the batch, or nothing is said of padding.
+    """
+    height, width = batch_inputs.shape[-2:]
+    shapes = []
+    for sample in data_samples or ():
+        known = getattr(sample, 'metainfo', {})
+        # A classifier's images are never padded, and their `img_shape` may be that of the file.
+        if 'img_shape' not in known or not {'pad_shape', 'batch_input_shape'} & known.keys():
+            return None
+        shapes.append([min(known['img_shape'][0] / height, 1.0), min(known['img_shape'][1] / width, 1.0)])
+    if len(shapes) != len(batch_inputs) or all(part == 1.0 for shape in shapes for part in shape):
+        return None
+    return torch.tensor(shapes).to(batch_inputs.device, non_blocking=True)
 
 
 def build_model(model: Union[BaseModel, Dict]) -> BaseModel:
