@@ -2,7 +2,8 @@ r"""Three ways to the largest singular value of transmitting matrices, with the 
 
 A solver has two halves. ``start`` is given some images of one pair, whose maps are then in the cache, and needs the maps no
 more when it is done. ``finish`` is given what ``start`` returned for all images of all pairs, and ends with
-:class:`Factors` of each pair. Everything is of A = N T = F1 W F2^T, W diagonal; vectors are rows. The mathematics is in docs/spectral.md.
+:class:`Factors` of each pair. Everything is of A = N T = F1 W F2^T, W diagonal; vectors are rows. The mathematics is in
+docs/spectral.md.
 """
 
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple

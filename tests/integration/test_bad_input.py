@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData, PixelData
 from .conftest import SMALL
 from .test_configs import _batch, _build, _load, _nothing_is_downloaded  # noqa: F401
 
-DETECTOR, SEGMENTOR = 'configs/demo/faster_rcnn_r18_digits.py', 'configs/demo/deeplabv3plus_r18_digits.py'
+DETECTOR, SEGMENTOR = 'configs/demo/faster_rcnn_r18_digits.py', 'configs/demo/deeplabv3plus_r18w8_digits.py'
 ONE_EPOCH = ('train_cfg.max_epochs=1', 'train_dataloader.batch_size=4', 'default_hooks.logger.interval=1')
 
 

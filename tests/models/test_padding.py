@@ -1,5 +1,6 @@
 """Batches of images of different sizes: what is padding does not count."""
 
+from pathlib import Path
 from typing import Callable, List, Tuple
 
 import pytest
@@ -8,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
+import lckd_mm
 from lckd_mm.models.algorithms.lipschitz_distill import image_extents
 
 SIZES = ((64, 96), (96, 64), (32, 48))
@@ -81,7 +83,7 @@ def _norms(model: torch.nn.Module, images: Tensor, samples: List) -> Tensor:
 def test_an_image_in_a_padded_batch_has_the_norms_it_has_alone() -> None:
     from mmengine.structures import InstanceData
 
-    cfg = Config.fromfile('configs/demo/lckd_faster_rcnn_digits.py')
+    cfg = Config.fromfile(Path(lckd_mm.__file__).parents[1] / 'configs/demo/lckd_faster_rcnn_digits.py')
     cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):

@@ -54,7 +54,9 @@ def test_the_gradient_is_right_and_nothing_goes_to_the_padding(method: str, plan
     extents = torch.tensor([[1.0, 1.0], [1 / 3, 1.0], [0.5, 0.5]])
     # The derivative of the power iteration is exact however few its steps; Lanczos' is once it has converged.
     n_iters = 3 if method == 'power' else 9
-    function = functools.partial(transmitting_spectral_norms, method=method, n_iters=n_iters, plan=plan, extents=extents)
+    function = functools.partial(
+        transmitting_spectral_norms, method=method, n_iters=n_iters, plan=plan, extents=extents
+    )
     assert torch.autograd.gradcheck(lambda *maps: function(maps), (x, y))
     function((x, y)).sum().backward()
     # A third is none in float32.

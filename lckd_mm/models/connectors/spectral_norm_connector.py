@@ -57,6 +57,4 @@ class SpectralNormConnector(BaseConnector):
             raise ValueError(
                 f'SpectralNormConnector got {len(feature)} feature map, but a pair has two: name 2 taps or more.'
             )
-        return transmitting_spectral_norms(
-            feature, method=self.method, n_iters=self.n_iters, extents=self.extents
-        )
+        return transmitting_spectral_norms(feature, method=self.method, n_iters=self.n_iters, extents=self.extents)
