@@ -190,3 +190,42 @@ def test_a_size_that_the_model_does_not_take_is_named(monkeypatch: pytest.Monkey
     module = _load('list_taps', monkeypatch, 'mmpretrain::resnet/resnet18_8xb16_cifar10.py', '--size', '0', '8')
     with pytest.raises(SystemExit, match=r'\(0, 8\) pixels.*--size'):
         module.main()
+
+
+def test_padding_is_measured_to_matter_and_to_be_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """On three made-up images and networks that were never trained."""
+    import cv2
+    import numpy as np
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
+
+    import lckd_mm  # noqa: F401
+
+    root = TOOLS.parents[1]
+    random = np.random.default_rng(0)
+    for name in 'abc':
+        blurred = cv2.GaussianBlur(random.integers(0, 256, (128, 160, 3)).astype(np.uint8), (0, 0), 3)
+        cv2.imwrite(str(tmp_path / f'{name}.jpg'), blurred)
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((128, 160), np.uint8))
+    cfg = Config.fromfile(root / 'configs/demo/lckd_deeplabv3plus_digits.py')
+    cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
+    folders = dict(data_root=str(tmp_path), ann_file='', data_prefix=dict(img_path='', seg_map_path=''))
+    cfg.test_dataloader.dataset.update(folders)
+    cfg.dump(tmp_path / 'config.py')
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(cfg.model)
+    # Constant pixels, the padding, must come out as something.
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.normal_(module.bias)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'epoch_1.pth')
+    monkeypatch.setenv('COLUMNS', '200')
+    module = _load('measure_padding', monkeypatch, str(tmp_path / 'config.py'), str(tmp_path / 'epoch_1.pth'))
+    module.main()
+    lines = [line.replace('│', ' ').split() for line in capsys.readouterr().out.splitlines()]
+    counts = [list(map(float, line[-9:])) for line in lines if 'counts' in line]
+    left_out = [list(map(float, line[-9:])) for line in lines if 'left' in line]
+    assert len(counts) == len(left_out) == len(module.PADDINGS)
+    assert sum(map(sum, left_out)) < sum(map(sum, counts)) / 3
