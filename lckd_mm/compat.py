@@ -37,12 +37,13 @@ def apply() -> None:
     """Applies every mend; lckd_mm does so when it is imported."""
     mend_torchvision_without_ops()
     check_mmcv_ops()
-    mend_layouts_of_mmcv_ops()
+    mend_inputs_of_mmcv_ops()
     mend_config_inheritance()
     mend_checkpoints()
     mend_resumed_histories()
     name_unreadable_samples()
     mend_distributed_without_gpu()
+    mend_amp_without_gpu()
     mend_mmrazor_import()
     mend_ssd_head()
 
@@ -91,31 +92,35 @@ def check_mmcv_ops() -> None:
         ) from error
 
 
-def mend_layouts_of_mmcv_ops() -> None:
-    """Hands mmcv's operators maps in the layout they read, and takes back what they write.
+def mend_inputs_of_mmcv_ops() -> None:
+    """Hands mmcv's operators maps in the layout and the precision they read, and takes back what they write.
 
     They read and write memory as (B, C, H, W) whatever the strides of a tensor say, so that RoIAlign of a channels_last map gives
-    other numbers and no error. Needed until mmcv's operators look at the strides.
+    other numbers and no error; and on a CPU they have no code for bfloat16, which autocast makes there. Needed until mmcv's
+    operators look at the strides, and know bfloat16.
     """
     _ext = importlib.import_module('mmcv._ext')
     for name, function in list(vars(_ext).items()):
         if callable(function) and not name.startswith('_') and not getattr(function, 'is_mended', False):
-            setattr(_ext, name, _on_contiguous_maps(function))
+            setattr(_ext, name, _on_readable_inputs(function))
 
 
-def _on_contiguous_maps(function: Callable) -> Callable:
+def _on_readable_inputs(function: Callable) -> Callable:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         pairs = []
 
-        def contiguous(value: Any) -> Any:
-            if not isinstance(value, torch.Tensor) or value.dim() < 4 or value.is_contiguous():
+        def readable(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor):
                 return value
-            pairs.append((value, value.contiguous()))
-            return pairs[-1][1]
+            used = value.float() if value.dtype == torch.bfloat16 and value.device.type == 'cpu' else value
+            used = used.contiguous() if used.dim() >= 4 else used
+            if used is not value:
+                pairs.append((value, used))
+            return used
 
-        args = tuple(contiguous(value) for value in args)
-        result = function(*args, **{key: contiguous(value) for key, value in kwargs.items()})
+        args = tuple(readable(value) for value in args)
+        result = function(*args, **{key: readable(value) for key, value in kwargs.items()})
         for given, used in pairs:
             # What is expanded is no output. An input gets the numbers that it had, which autograd must not take for a change.
             if 0 not in given.stride():
@@ -587,3 +592,38 @@ def mend_distributed_without_gpu() -> None:
 def _close_process_groups() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Mixed precision
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def mend_amp_without_gpu() -> None:
+    """Lets `--amp` train on a machine without a GPU, in bfloat16.
+
+    mmengine's AmpOptimWrapper refuses to be made there, although its autocast takes a CPU for bfloat16, which has the range of
+    float32, so that no loss needs to be scaled. Needed until mmengine's wrapper looks at what autocast can do.
+    """
+    from mmengine.device import get_device
+    from mmengine.optim import AmpOptimWrapper
+
+    original = AmpOptimWrapper.__init__
+    if get_device() != 'cpu' or getattr(original, 'is_mended', False):
+        return
+
+    @functools.wraps(original)
+    def __init__(self, *args, **kwargs):
+        # Without CUDA the scaler that it makes is idle.
+        module = sys.modules[AmpOptimWrapper.__module__]
+        real = module.is_cuda_available
+        module.is_cuda_available = lambda: True
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings('ignore', '.*GradScaler', category=Warning)
+                original(self, *args, **kwargs)
+        finally:
+            module.is_cuda_available = real
+
+    __init__.is_mended = True
+    AmpOptimWrapper.__init__ = __init__

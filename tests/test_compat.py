@@ -429,3 +429,47 @@ def test_a_sample_that_cannot_be_prepared_is_named():
         dataset[1]
     with pytest.raises(RuntimeError, match='which names no file'):
         dataset[2]
+
+
+# Mixed precision
+
+
+@needs_cpu
+@pytest.mark.parametrize('clip_grad', [None, dict(max_norm=0.1)])
+def test_mixed_precision_trains_on_the_cpu_in_bfloat16(clip_grad):
+    from mmengine.optim import AmpOptimWrapper
+
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(4, 2)
+    wrapper = AmpOptimWrapper(optimizer=torch.optim.SGD(layer.parameters(), lr=1.0), clip_grad=clip_grad)
+    x, before = torch.randn(8, 4), layer.weight.detach().clone()
+    with wrapper.optim_context(layer):
+        out = layer(x)
+        assert out.dtype == torch.bfloat16
+    loss = out.float().square().mean()
+    (wanted,) = torch.autograd.grad(layer(x).square().mean(), layer.weight)
+    wrapper.update_params(loss)
+    if clip_grad is None:
+        # Of unscaled losses, to bfloat16's precision.
+        torch.testing.assert_close(before - layer.weight, wanted, rtol=0.05, atol=0.02)
+    else:
+        assert (before - layer.weight).norm() < 0.1001
+    wrapper.load_state_dict(wrapper.state_dict())
+
+
+@needs_cpu
+def test_operators_of_mmcv_take_bfloat16_on_the_cpu():
+    from mmcv.ops import RoIAlign, nms
+
+    feature = torch.randn(2, 8, 20, 30, generator=torch.Generator().manual_seed(0)).bfloat16()
+    boxes = torch.tensor([[0.0, 3, 4, 60, 70], [1, 10, 10, 100, 60]]).bfloat16()
+    half, full = feature.clone().requires_grad_(), feature.float().requires_grad_()
+    align = RoIAlign(7, 0.25, 0)
+    first, second = align(half, boxes), align(full, boxes.float())
+    assert first.dtype == torch.bfloat16
+    torch.testing.assert_close(first.float(), second, rtol=0.01, atol=0.01)
+    first.float().square().sum().backward()
+    second.square().sum().backward()
+    torch.testing.assert_close(half.grad.float(), full.grad, rtol=0.05, atol=0.05)
+    _, kept = nms(boxes[:, 1:].contiguous(), torch.tensor([0.5, 0.6]).bfloat16(), 0.9)
+    assert kept.tolist() == [1, 0]

@@ -14,7 +14,7 @@ def main() -> None:
         metavar='PATH',
         help='go on from this checkpoint; without a path, or with "auto", from the latest in the work directory',
     )
-    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision; on a CPU in bfloat16')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate by the batch size over all processes'
     )

@@ -1,5 +1,6 @@
 """The demonstration, small: trained, resumed, exported and evaluated through the tools."""
 
+import math
 from pathlib import Path
 from typing import Callable
 
@@ -82,6 +83,15 @@ def test_two_processes_without_a_gpu_train_the_demonstration(tool: Callable, tea
     done = tool(*command, options=options, PORT='29517')
     assert 'pascal_voc/mAP' in done.stdout + done.stderr
     assert (tmp_path / 'epoch_1.pth').exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU trains in its own precision')
+def test_mixed_precision_trains_without_a_gpu(tool: Callable, teacher: Path, tmp_path: Path) -> None:
+    options = (*SMALL, f'model.teacher_ckpt={teacher}', 'train_cfg.max_epochs=1')
+    done = tool('tools/train.py', CONFIG, '--work-dir', tmp_path, '--amp', '--channels-last', options=options)
+    assert 'pascal_voc/mAP' in done.stdout + done.stderr
+    rows = read_norms(tmp_path / 'lipschitz' / 'spectral_norms.csv')
+    assert all(math.isfinite(r['teacher']) and r['student'] > 0 for r in rows)
 
 
 @pytest.mark.parametrize(
