@@ -1,7 +1,7 @@
 """The main job on the bundled set: a teacher, a student alone, the same student taught; then a table and a picture.
 
-Of a detector by default, or of a classifier. What is complete from an earlier run is kept, what was cut off is resumed. Logs go
-to work_dirs/*/train.log.
+Of a detector by default, of a segmentor or of a classifier. What is complete from an earlier run is kept, what was cut off is
+resumed. Logs go to work_dirs/*/train.log.
 """
 
 import argparse
@@ -41,6 +41,14 @@ TASKS = {
         1.0,
         'Digit scenes, 120 validation images',
         12,
+    ),
+    'segmentation': Task(
+        ('deeplabv3plus_r18w32_digits', 'deeplabv3plus_r18w8_digits', 'lckd_deeplabv3plus_digits'),
+        'mIoU',
+        'mIoU',
+        0.01,
+        'Masks of the digits, 120 validation images',
+        5,
     ),
     'classification': Task(
         ('resnet_w16_digits', 'resnet_w4_digits', 'lckd_resnet_digits'),

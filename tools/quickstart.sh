@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets everything up, then runs the main job on the bundled demonstration set: detection (by default),
-# classification or all; arguments go to tools/quickstart.py.
+# segmentation, classification or all; arguments go to tools/quickstart.py.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
