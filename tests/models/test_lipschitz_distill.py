@@ -433,17 +433,6 @@ def test_taps_that_the_runner_replaces_are_followed(build, batch) -> None:
         assert model._teacher_stop.run(model.teacher, batch[0]) is True
 
 
-def test_ofd_divides_each_tap_by_its_own_number() -> None:
-    from lckd_mm.models import OverhaulLoss
-
-    student, teacher = [torch.ones(2, 1, 1, 1)] * 3, [torch.full((2, 1, 1, 1), 3.0)] * 3
-    # Squares of 4 of two images, by the batch: 4 a tap.
-    assert OverhaulLoss(mul_factor=1)(student, teacher) == 4 * (1 / 4 + 1 / 2 + 1)
-    assert OverhaulLoss(mul_factor=2, divisors=(8, 4, 16))(student, teacher) == 2 * (1 / 8 + 1 / 4 + 1 / 16)
-    with pytest.raises(ValueError, match=r'divisors=\(8, 4\) are 2, but there are 3 taps'):
-        OverhaulLoss(divisors=(8, 4))(student, teacher)
-
-
 def test_the_student_starts_from_the_weights_and_random_numbers_it_has_alone(build) -> None:
     torch.manual_seed(0)
     alone = build_model(classifier())
