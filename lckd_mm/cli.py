@@ -4,14 +4,17 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Optional, Tuple
 
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
-from mmengine.registry import RUNNERS
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, RUNNERS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
+
+from .compat import load_data
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -102,6 +105,21 @@ def to_channels_last(model: nn.Module) -> None:
         ):
             module.to(memory_format=torch.contiguous_format)
             module.register_forward_pre_hook(lambda _, inputs: tuple(value.contiguous() for value in inputs))
+
+
+def load_distillation(config: str, checkpoint: Optional[str] = None) -> Tuple[Config, nn.Module]:
+    """A distillation as its training left it, or as it begins one, in evaluation mode; for tools that look into it."""
+    cfg = get_config(config) if '::' in config else Config.fromfile(config)
+    if cfg.get('data_preprocessor') is not None:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    if not hasattr(model, 'distiller'):
+        sys.exit(f'{config!r} is no distillation ({type(model).__name__}): name a config of configs/*/lckd_*.py, say.')
+    model.init_weights()
+    if checkpoint is not None:
+        model.load_state_dict(load_data(checkpoint)['state_dict'])
+    return cfg, model.eval()
 
 
 def build_runner(cfg: Config) -> Runner:

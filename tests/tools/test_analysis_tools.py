@@ -229,3 +229,46 @@ def test_padding_is_measured_to_matter_and_to_be_left_out(
     left_out = [list(map(float, line[-9:])) for line in lines if 'left' in line]
     assert len(counts) == len(left_out) == len(module.PADDINGS)
     assert sum(map(sum, left_out)) < sum(map(sum, counts)) / 3
+
+
+def test_a_loss_pulls_as_strongly_as_its_weight_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    import cv2
+    import numpy as np
+    from mmengine.config import Config
+
+    random = np.random.default_rng(0)
+    for label in ('zero', 'one'):
+        (tmp_path / label).mkdir()
+        for index in range(4):
+            cv2.imwrite(str(tmp_path / label / f'{index}.jpg'), random.integers(0, 256, (16, 16, 3)).astype(np.uint8))
+    read = []
+    for weight in (0.5, 1.0):
+        cfg = Config.fromfile(TOOLS.parents[1] / 'configs/demo/lckd_resnet_digits.py')
+        cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
+        cfg.model.distiller.distill_losses.loss_lipschitz.loss_weight = weight
+        cfg.train_dataloader.update(batch_size=4)
+        cfg.train_dataloader.dataset.update(data_root=str(tmp_path), data_prefix='')
+        cfg.dump(tmp_path / 'config.py')
+        # Of the weights, and of the crops.
+        torch.manual_seed(0)
+        np.random.seed(0)
+        _load('measure_gradients', monkeypatch, str(tmp_path / 'config.py')).main()
+        lines = [line.replace('│', ' ').split() for line in capsys.readouterr().out.splitlines()]
+        read.append({line[0]: [float(cell.rstrip('%')) for cell in line[1:]] for line in lines if len(line) == 5})
+    light, heavy = ({name: row[name] for name in ('task', 'distill.loss_lipschitz')} for row in read)
+    for row in (light, heavy):
+        assert row['task'][2:] == [1, 1]
+        assert row['task'][1] + row['distill.loss_lipschitz'][1] == pytest.approx(100, abs=0.11)
+    light, heavy = light['distill.loss_lipschitz'], heavy['distill.loss_lipschitz']
+    assert heavy[0] == pytest.approx(2 * light[0], rel=1e-3)
+    assert heavy[2] == pytest.approx(2 * light[2], rel=1e-2)
+    assert heavy[3] == pytest.approx(light[3], abs=2e-3)
+
+
+def test_only_a_distillation_can_be_looked_into() -> None:
+    from lckd_mm.cli import load_distillation
+
+    with pytest.raises(SystemExit, match=r'is no distillation \(ImageClassifier\)'):
+        load_distillation(str(TOOLS.parents[1] / 'configs/demo/resnet_w4_digits.py'))

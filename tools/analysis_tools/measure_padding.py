@@ -15,18 +15,15 @@ from typing import List
 warnings.filterwarnings('ignore')
 
 import torch  # noqa: E402
-from mmengine.config import Config  # noqa: E402
 from mmengine.dataset import pseudo_collate  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
-from mmengine.model import revert_sync_batchnorm  # noqa: E402
-from mmengine.registry import DATASETS, MODELS, DefaultScope  # noqa: E402
+from mmengine.registry import DATASETS, DefaultScope  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-import lckd_mm  # noqa: E402, F401
-from lckd_mm.compat import load_data  # noqa: E402
+from lckd_mm.cli import load_distillation  # noqa: E402
 
 # More of the height, and of the width, than the image has.
 PADDINGS = ((0, 0.1), (0, 0.33), (0.33, 0), (0.33, 0.33), (0.6, 0.6))
@@ -40,15 +37,9 @@ def main() -> None:
     parser.add_argument('--divisor', type=int, default=32, help='of the sizes, as the networks want it, in pixels')
     args = parser.parse_args()
     MMLogger.get_instance('measure_padding', log_level=logging.WARNING)
-    cfg = Config.fromfile(args.config)
+    cfg, model = load_distillation(args.config, args.checkpoint)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = revert_sync_batchnorm(MODELS.build(cfg.model))
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    model.init_weights()
-    model.load_state_dict(load_data(args.checkpoint)['state_dict'])
-    model.eval()
-    model.distiller.follow(model.student, True)
-    model.distiller.follow(model.teacher, False)
 
     step = max(len(dataset) // args.images, 1)
     rows: List[List[Tensor]] = []
