@@ -10,6 +10,8 @@ from torch import nn
 from lckd_mm.engine import LipschitzBalanceHook
 from lckd_mm.models import LipschitzLoss
 
+from ..models.conftest import batch, build, spectral_distiller  # noqa: F401
+
 
 def _runner(weight: float = 2.0) -> SimpleNamespace:
     model = nn.Module()
@@ -131,6 +133,8 @@ def test_weight_and_share_are_logged() -> None:
         (dict(momentum=1.0), r'momentum=1.0 is outside \[0, 1\)'),
         (dict(max_weight=0), 'max_weight=0'),
         (dict(interval=0), 'interval=0'),
+        (dict(of='gradients'), "did you mean 'gradient'"),
+        (dict(measure_interval=0), 'measure_interval=0'),
     ],
 )
 def test_bad_settings_are_refused(settings: dict, message: str) -> None:
@@ -145,3 +149,77 @@ def test_what_cannot_be_balanced_is_refused_before_training() -> None:
         LipschitzBalanceHook().before_train(_runner(weight=0.0))
     with pytest.raises(TypeError, match='has no distiller'):
         LipschitzBalanceHook().before_train(SimpleNamespace(model=nn.Linear(1, 1)))
+
+
+def _distillation(build) -> nn.Module:  # noqa: F811
+    model = build(spectral_distiller())
+    model.init_weights()
+    for module in model.modules():
+        # The last BN of a residual block is zero at first.
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return model.train()
+
+
+def _gradient_lengths(model: nn.Module, losses: dict) -> dict:
+    """Of the term and of the rest, by whole backward passes one after the other."""
+    found = {}
+    for side in ('term', 'rest'):
+        model.zero_grad()
+        values = [
+            value for name, value in losses.items() if 'loss' in name and name.startswith('distill') == (side == 'term')
+        ]
+        sum(values).backward(retain_graph=True)
+        # What the term does not reach, the classifier's head, does not count.
+        grads = [p.grad for p in model.student.backbone.parameters()]
+        found[side] = math.sqrt(sum(float(grad.square().sum()) for grad in grads))
+    return found
+
+
+@pytest.mark.parametrize('share', [0.1, 0.25])
+def test_the_gradient_of_the_term_gets_its_share(build, batch, share: float) -> None:  # noqa: F811
+    model = _distillation(build)
+    runner = _runner()
+    runner.model = model
+    hook = LipschitzBalanceHook(share, of='gradient', momentum=0.0)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    total, outputs = model.parse_losses(model(*batch, mode='loss'))
+    assert all(parameter.grad is None for parameter in model.parameters())
+    # What was measured does not keep the iteration from its own backward pass.
+    total.backward()
+    hook.after_train_iter(runner, 0, outputs=outputs)
+    lengths = _gradient_lengths(model, model(*batch, mode='loss'))
+    assert lengths['term'] / (lengths['term'] + lengths['rest']) == pytest.approx(share, rel=1e-3)
+    assert runner.message_hub.get_scalar('train/weight_loss_lipschitz').current() == pytest.approx(_weight(runner))
+
+
+def test_gradients_are_measured_often_at_first_and_then_at_the_interval(build, batch) -> None:  # noqa: F811
+    model = _distillation(build)
+    runner = _runner()
+    runner.model = model
+    hook = LipschitzBalanceHook(of='gradient', measure_interval=10)
+    hook.before_train(runner)
+    measured = []
+    for runner.iter in range(22):
+        hook.before_train_iter(runner, runner.iter)
+        with torch.no_grad():
+            # An evaluation in between is none.
+            model(*batch, mode='loss')
+        if hook._is_due:
+            measured.append(runner.iter)
+    assert measured == [0, 1, 2, 4, 8, 10, 20]
+
+
+def test_without_a_loss_to_compare_with_the_weight_stays(build, batch) -> None:  # noqa: F811
+    model = _distillation(build)
+    model.calculate_student_loss = False
+    runner = _runner()
+    runner.model = model
+    before = _weight(runner)
+    hook = LipschitzBalanceHook(of='gradient')
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    _, outputs = model.parse_losses(model(*batch, mode='loss'))
+    hook.after_train_iter(runner, 0, outputs=outputs)
+    assert _weight(runner) == before
