@@ -10,8 +10,11 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
+
+warnings.filterwarnings('ignore')
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ('teacher', 'student alone', 'student with LCKD')
@@ -121,8 +124,8 @@ def train(task: Task, name: str, config: str, fresh: bool) -> None:
         for line in process.stdout:
             file.write(line)
             file.flush()
-            if 'Epoch(train)' in line or task.metric in line:
-                _, _, shown = line.partition('INFO - ')
+            _, _, shown = line.partition('INFO - ')
+            if 'Epoch(train)' in shown or task.metric in shown:
                 print(f'  {" ".join(shown.split())[:150]}', flush=True)
     if process.returncode:
         sys.stdout.write(''.join(log.read_text().splitlines(keepends=True)[-25:]))
@@ -144,9 +147,6 @@ def n_parameters(config: str) -> int:
 
 def report(task_name: str) -> None:
     """Print the table and draw the picture."""
-    import warnings
-
-    warnings.filterwarnings('ignore')
     import matplotlib
 
     matplotlib.use('Agg')
