@@ -65,7 +65,7 @@ def test_a_class_too_many_in_a_mask_is_said_before_its_step(tool: Callable, spoi
         cv2.imwrite(str(spoiled / 'SegmentationClass' / f'{name}.png'), np.full((160, 160), 11, np.uint8))
     last = _train(tool, spoiled, SEGMENTOR, *ONE_EPOCH).splitlines()[-1]
     assert 'SegmentationClass' in last
-    assert 'the label 11, but the labels of its data set are 0 to 10, and 255 for what is ignored' in last
+    assert 'the label 11, but the labels of its data set are 0 to 1, and 255 for what is ignored' in last
 
 
 @pytest.mark.slow

@@ -50,7 +50,8 @@ def _batch(cfg: Config, model: torch.nn.Module) -> Tuple[torch.Tensor, List]:
         from mmengine.structures import PixelData
         from mmseg.structures import SegDataSample
 
-        labels = torch.randint(11, (2, 1, 128, 128))
+        network = getattr(model, 'student', model)
+        labels = torch.randint(network.decode_head.num_classes, (2, 1, 128, 128))
         labels[:, :, :10] = 255
         shapes = dict(img_shape=(128, 128), ori_shape=(128, 128), pad_shape=(128, 128))
         return torch.randn(2, 3, 128, 128), [

@@ -1,14 +1,9 @@
-# The bundled set's masks, to be segmented: background and ten digits, 255 for their blurred contours.
+# The bundled set's masks, to be segmented: digits and what is behind them, 255 for their blurred contours.
 _base_ = ['mmseg::_base_/default_runtime.py']
 masks = dict(
-    type='BaseSegDataset',
+    type='mmrazor.DigitMasks',
     data_root='data/digits_voc',
     data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
-    metainfo=dict(
-        classes=['background', 'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'],
-        # VOC's colours.
-        palette=[[128 * (i & 1) + 64 * (i >> 3 & 1), 128 * (i >> 1 & 1), 128 * (i >> 2 & 1)] for i in range(11)],
-    ),
 )
 mask_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 # A batch is read in 10 ms, and worker processes would take the cores from the training.
