@@ -127,9 +127,7 @@ class LipschitzBalanceHook(Hook):
         of_term = torch.autograd.grad(_SCALE * term, parameters, retain_graph=True, allow_unused=True)
         reached = [parameter for parameter, grad in zip(parameters, of_term) if grad is not None]
         of_rest = torch.autograd.grad(_SCALE * rest, reached, retain_graph=True, allow_unused=True)
-        lengths = [
-            torch.stack(torch._foreach_norm([g for g in grads if g is not None])).norm() for grads in (of_term, of_rest)
-        ]
+        lengths = [torch.stack([g.norm() for g in grads if g is not None]).norm() for grads in (of_term, of_rest)]
         self._gradients = torch.stack(lengths) / _SCALE
 
     def after_train_iter(
