@@ -51,7 +51,7 @@ TASKS = {
         'mIoU',
         0.01,
         'Masks of the digits, 120 validation images',
-        5,
+        6,
     ),
     'classification': Task(
         ('resnet_w16_digits', 'resnet_w4_digits', 'lckd_resnet_digits'),
