@@ -38,12 +38,13 @@ class LipschitzBalanceHook(Hook):
         of (str): What of: ``'loss'``, as in the paper, or ``'gradient'``. Defaults to ``'loss'``.
         loss (str): Name in ``distill_losses``. Defaults to ``'loss_lipschitz'``.
         momentum (float, optional): Of the averages over the measurements, 0 <= momentum < 1. Defaults to None: 0.9 for losses,
-            which looks back about as far as the ten iterations of mmengine's log do, and 0.5 for gradients.
+            which looks back about as far as the ten iterations of mmengine's log do, and 0.5 for gradients, of which few are
+            measured.
         max_weight (float, optional): The weight is not raised above it, as it would be while the student's norms come
             to equal the teacher's. Defaults to None, no bound.
         interval (int): Iterations between two readings of weight and share in the log. Defaults to 10.
-        measure_interval (int): Iterations between two measurements of gradients. Defaults to 50, which costs less than 3 % of
-            the training.
+        measure_interval (int): Iterations between two measurements of gradients. Defaults to 50: two backward passes more
+            to 50 steps.
 
     Raises:
         ValueError: An unknown ``of``, numbers outside those ranges; before training: an unknown loss, or one whose weight is not
