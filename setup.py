@@ -1,4 +1,7 @@
-"""Packages lckd_mm; `configs/`, `tools/` and `model-index.yml` go to `lckd_mm/.mim`, where OpenMMLab looks for them."""
+"""Copies or links `configs/`, `tools/` and `model-index.yml` to `lckd_mm/.mim`, where OpenMMLab looks for them.
+
+All metadata that is constant is in pyproject.toml.
+"""
 
 import os
 import runpy
@@ -13,13 +16,13 @@ MIM = ('configs', 'tools', 'model-index.yml')
 
 
 class BuildWithMim(build_py):
-    """Copies what belongs under `.mim` into the package that is built; in development mode, links to it."""
+    """Copy the files of `.mim` into the package that is built; link to them in development mode."""
 
     def run(self) -> None:
+        """Build the package, then replace its `.mim`, so that deleted files do not stay."""
         super().run()
         package = ROOT if self.editable_mode else Path(self.build_lib).resolve()
         target = package / 'lckd_mm' / '.mim'
-        # Made anew, for a file that has gone must not stay.
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for name in MIM:
@@ -32,30 +35,14 @@ class BuildWithMim(build_py):
                 shutil.copy2(source, target / name)
 
 
-dependencies = runpy.run_path(str(ROOT / 'lckd_mm' / 'dependencies.py'))['DEPENDENCIES']
-readme = ROOT / 'README.md'
-
 setup(
-    name='lckd_mm',
     version=runpy.run_path(str(ROOT / 'lckd_mm' / 'version.py'))['__version__'],
-    description='Lipschitz continuity guided knowledge distillation (LCKD) for any OpenMMLab model',
-    long_description=readme.read_text(encoding='utf-8') if readme.exists() else '',
-    long_description_content_type='text/markdown',
-    packages=find_packages(include=['lckd_mm', 'lckd_mm.*']),
-    package_data={'lckd_mm': ['**/data/**']},
-    cmdclass={'build_py': BuildWithMim},
-    python_requires='>=3.9',
-    install_requires=[dependency.requirement for dependency in dependencies],
-    extras_require={
-        # The bundled demonstration set is made from the digits and photographs inside scikit-learn.
-        'demo': ['scikit-learn>=1.0'],
-        'tensorboard': ['tensorboard'],
-    },
-    classifiers=[
-        'Development Status :: 3 - Alpha',
-        'Operating System :: POSIX :: Linux',
-        'Programming Language :: Python :: 3',
-        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    install_requires=[
+        dependency.requirement
+        for dependency in runpy.run_path(str(ROOT / 'lckd_mm' / 'dependencies.py'))['DEPENDENCIES']
     ],
+    packages=find_packages(include=['lckd_mm', 'lckd_mm.*']),
+    package_data={'lckd_mm': ['py.typed', '**/data/**']},
+    cmdclass={'build_py': BuildWithMim},
     zip_safe=False,
 )

@@ -1,0 +1,72 @@
+"""The exceptions of a wrong configuration, and the sentence that names an unknown value.
+
+Everything that a user can correct in a config, a checkpoint, a data set or a command line is raised as a :class:`ConfigError`. The
+command line tools end with its message alone and exit status 2; see :func:`lckd_mm.cli.entry.run_verb`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    'ConfigError',
+    'ConfigFileNotFoundError',
+    'ConfigKeyError',
+    'ConfigRuntimeError',
+    'ConfigTypeError',
+    'ConfigValueError',
+    'unknown_name',
+]
+
+
+class ConfigError(Exception):
+    """Base class of all errors that a user corrects: the message is one sentence with the wrong value, the valid ones and the fix."""
+
+
+class ConfigValueError(ConfigError, ValueError):
+    """An option has a value that is not valid."""
+
+
+class ConfigTypeError(ConfigError, TypeError):
+    """An option has a value of a wrong type."""
+
+
+class ConfigKeyError(ConfigError, KeyError):
+    """An option or a name does not exist."""
+
+    # `KeyError.__str__` shows the repr of the message.
+    __str__ = Exception.__str__
+
+
+class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
+    """A file or folder that a configuration names does not exist."""
+
+
+class ConfigRuntimeError(ConfigError, RuntimeError):
+    """A training that was configured wrongly, noticed while it runs."""
+
+
+def unknown_name(what: str, name: object, valid: Iterable[str], max_listed: int = 12) -> str:
+    """Return the sentence for an unknown name, with the valid names and a suggestion.
+
+    Args:
+        what (str): What the name is for, ``'method'`` for example.
+        name (object): The unknown name.
+        valid (Iterable[str]): The valid names.
+        max_listed (int): If there are more valid names than this, only similar names are listed. Defaults to 12.
+
+    Returns:
+        str: One sentence.
+
+    Example:
+        >>> unknown_name('distance', 'mae', ['mse', 'relative', 'log'])
+        "distance 'mae' is unknown; valid: 'mse', 'relative', 'log'; did you mean 'mse'?"
+    """
+    valid = list(valid)
+    is_short = len(valid) <= max_listed
+    similar = difflib.get_close_matches(str(name), valid, n=1 if is_short else 5, cutoff=0.5)
+    sentence = f'{what} {name!r} is unknown'
+    if is_short:
+        sentence += f'; valid: {", ".join(map(repr, valid)) or "none"}'
+    return f'{sentence}; did you mean {" or ".join(map(repr, similar))}?' if similar else f'{sentence}.'
