@@ -1,5 +1,13 @@
+from .global_pool_connector import GlobalPoolConnector
 from .margin_connector import MarginConnector
 from .pointwise_adapter import PointwiseAdapter
 from .spectral_norm_connector import SpectralNormConnector
+from .tapwise_connector import TapwiseConnector
 
-__all__ = ['MarginConnector', 'PointwiseAdapter', 'SpectralNormConnector']
+__all__ = [
+    'GlobalPoolConnector',
+    'MarginConnector',
+    'PointwiseAdapter',
+    'SpectralNormConnector',
+    'TapwiseConnector',
+]

@@ -1,4 +1,5 @@
 from .lipschitz_loss import LipschitzLoss
 from .overhaul_loss import OverhaulLoss
+from .tapwise_loss import TapwiseLoss
 
-__all__ = ['LipschitzLoss', 'OverhaulLoss']
+__all__ = ['LipschitzLoss', 'OverhaulLoss', 'TapwiseLoss']

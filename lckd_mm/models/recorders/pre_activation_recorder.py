@@ -1,4 +1,4 @@
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 from mmcv.cnn.bricks import HSwish, Swish
 from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
@@ -26,28 +26,40 @@ _ACTIVATIONS = (
 
 @TASK_UTILS.register_module()
 class PreActivationRecorder(ModuleOutputsRecorder):
-    """Record a module's output as it was before the activation that ends the module.
+    """Record the output of a module before its last activation.
 
-    The paper taps a network before its ReLUs. In a ResNet that place, the residual sum, is no module's output: it is
-    what the last ReLU of a stage gets. Of ``source='backbone.layer1'`` this recorder takes just that, whatever the depth
-    of the stage. Where the module does not end in an activation (a BN, a convolution, a transformer stage) its output
-    is recorded.
+    The paper taps a network before its ReLUs. In a ResNet this tensor is the residual sum, which is the input of the last ReLU of
+    a stage and the output of no module. With ``source='backbone.layer1'`` this recorder stores the residual sum for any depth of
+    the stage. If the module does not end in an activation (a BN, a convolution, a transformer stage), its output is recorded.
 
-    Activations that could end the module are made not to work in place, else they would overwrite what is recorded.
-    :meth:`overwritten` tells whether something after the module did.
+    In-place computation is switched off in the activations that may end the module, since they would overwrite the recorded
+    tensor. :meth:`overwritten` reports whether a later in-place operation did.
 
     Args:
         source (str): Name of the module, as in ``model.named_modules()``.
-        copy (bool): Whether to record a copy, which nothing can overwrite. Defaults to False.
+        copy (bool): Whether to record a copy, which no operation can overwrite. Defaults to False.
+
+    Source:
+        Paper, section 4.1: taps at BN outputs before the ReLU; OFD (ICCV 2019), section 3.1.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True))
+        >>> recorder = PreActivationRecorder('1')
+        >>> recorder.initialize(model)
+        >>> with recorder:
+        ...     output = model(torch.tensor([[-1.0, 1.0]]))
+        >>> bool((recorder.get_record_data().relu() == output).all())
+        True
     """
 
-    def __init__(self, *args: Any, copy: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, source: str, copy: bool = False) -> None:
+        super().__init__(source)
         self.copy = copy
-        self._versions: List[int] = []
-        self._last_activation: Optional[Tuple[Any, Any]] = None
+        self._versions: list[int] = []
+        self._last_activation: tuple[Any, Any] | None = None
 
-    def prepare_from_model(self, model: Optional[nn.Module] = None) -> None:
+    def prepare_from_model(self, model: nn.Module | None = None) -> None:
         """Register the hooks on the source and on the activations that may end it."""
         if model is not None:
             module = dict(model.named_modules()).get(self.source)
@@ -60,12 +72,12 @@ class PreActivationRecorder(ModuleOutputsRecorder):
                     activation.register_forward_hook(self._note_activation)
         super().prepare_from_model(model)
 
-    def _note_activation(self, module: nn.Module, inputs: Tuple, output: Any) -> None:
+    def _note_activation(self, module: nn.Module, inputs: tuple, output: Any) -> None:
         if self.recording:
             self._last_activation = (inputs[0], output)
 
-    def forward_hook(self, module: nn.Module, inputs: Tuple, outputs: Any) -> None:
-        """Save what the module's last activation got, or the output where none made it."""
+    def forward_hook(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
+        """Store the input of the module's last activation, or the module's output if no activation produced it."""
         if not self.recording:
             return
         last, self._last_activation = self._last_activation, None
@@ -76,15 +88,14 @@ class PreActivationRecorder(ModuleOutputsRecorder):
         self._versions.append(record._version if isinstance(record, Tensor) else 0)
 
     def overwritten(self) -> bool:
-        """Whether an operation in place has changed a record since it was made."""
+        """Return whether an in-place operation has changed a record since it was stored."""
         return any(isinstance(r, Tensor) and r._version != v for r, v in zip(self.data_buffer, self._versions))
 
     def reset_data_buffer(self) -> None:
-        """Let go of the records."""
+        """Clear the recorded tensors."""
         super().reset_data_buffer()
         self._versions = []
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        """Stop recording, and let go of the last activation's tensors."""
         super().__exit__(exc_type, exc_value, traceback)
         self._last_activation = None

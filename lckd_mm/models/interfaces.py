@@ -1,0 +1,59 @@
+"""Optional capabilities of connectors, losses and recorders, which a :class:`LipschitzDistiller` looks up by name.
+
+A component declares a capability by an attribute or a method; components of MMRazor, which declare none, work as they are.
+
+==================  ====================================  ===================================================================
+component           declares                              meaning
+==================  ====================================  ===================================================================
+connector           ``init_margin(margins)``              receives the OFD margins of its taps: one tensor (1, C, 1, 1), or a
+                                                          list of them if the ``recorder`` of its mapping is a list
+connector           ``init_channels(student, teacher)``   receives the channel counts of its maps, two lists of int, once the
+                                                          models are known
+connector           ``accepts_valid_ratios = True``       its ``forward`` takes ``valid_ratios`` (B, 2), the share of height
+                                                          and width of each image that is not padding, or None
+loss                ``reports_norms = True``              its inputs are spectral norms (pairs, B), kept for the hooks
+recorder            ``overwritten()`` and ``copy``        can detect, and prevent, that an in-place operation changes a record
+recorder            ``requires_annotations = True``       has no record in a forward pass without annotations
+==================  ====================================  ===================================================================
+"""
+
+from typing import Any
+
+__all__ = [
+    'accepts_valid_ratios',
+    'detects_overwriting',
+    'needs_channels',
+    'needs_margins',
+    'reports_norms',
+    'requires_annotations',
+]
+
+
+def needs_margins(connector: Any) -> bool:
+    """Return whether a connector receives OFD margins."""
+    return callable(getattr(connector, 'init_margin', None))
+
+
+def needs_channels(connector: Any) -> bool:
+    """Return whether a connector receives the channel counts of its maps."""
+    return callable(getattr(connector, 'init_channels', None))
+
+
+def accepts_valid_ratios(connector: Any) -> bool:
+    """Return whether the ``forward`` of a connector takes ``valid_ratios``."""
+    return bool(getattr(connector, 'accepts_valid_ratios', False))
+
+
+def reports_norms(loss: Any) -> bool:
+    """Return whether the inputs of a loss are spectral norms."""
+    return bool(getattr(loss, 'reports_norms', False))
+
+
+def detects_overwriting(recorder: Any) -> bool:
+    """Return whether a recorder can detect that a record was overwritten."""
+    return callable(getattr(recorder, 'overwritten', None))
+
+
+def requires_annotations(recorder: Any) -> bool:
+    """Return whether a recorder has no record in a forward pass without annotations."""
+    return bool(getattr(recorder, 'requires_annotations', False))

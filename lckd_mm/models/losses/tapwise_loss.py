@@ -1,0 +1,51 @@
+from collections.abc import Sequence
+
+import torch.nn as nn
+from mmrazor.registry import MODELS
+from torch import Tensor
+
+from lckd_mm.errors import ConfigValueError
+
+
+@MODELS.register_module()
+class TapwiseLoss(nn.Module):
+    """Sum of a loss over pairs of maps of student and teacher.
+
+    MMRazor's feature losses compare one map with one map. This class applies such a loss to any number of taps, and to all levels of a
+    feature pyramid.
+
+    Args:
+        loss (dict): Config of a loss whose first two arguments are the student's and the teacher's map.
+        loss_weight (float): Factor of the sum. Defaults to 1.0.
+
+    Shape:
+        - student: K maps.
+        - teacher: K maps.
+        - Output: scalar.
+
+    Raises:
+        ConfigValueError: Negative ``loss_weight``, or student and teacher have different numbers of maps.
+
+    Example:
+        >>> import torch
+        >>> loss = TapwiseLoss(dict(type='L2Loss', normalize=False, div_element=True))
+        >>> loss([torch.zeros(1, 2, 2, 2)] * 2, [torch.ones(1, 2, 2, 2)] * 2)
+        tensor(2.)
+    """
+
+    def __init__(self, loss: dict, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if not loss_weight >= 0:
+            raise ConfigValueError(f'TapwiseLoss: loss_weight={loss_weight!r} is negative: use 0 or more.')
+        self.loss = MODELS.build(loss)
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        """Sum the loss over the pairs of maps."""
+        if len(student) != len(teacher):
+            raise ConfigValueError(
+                f'{type(self.loss).__name__} compares {len(student)} maps of the student with {len(teacher)} of the teacher: name taps '
+                'with as many levels in both networks.'
+            )
+        # Some losses of MMRazor call `view`, which fails on channels_last maps.
+        return self.loss_weight * sum(self.loss(s.contiguous(), t.contiguous()) for s, t in zip(student, teacher))

@@ -1,0 +1,6 @@
+from .forward_stop import ForwardStop
+from .labels_recorder import LabelsRecorder
+from .logits_recorder import LogitsRecorder
+from .pre_activation_recorder import PreActivationRecorder
+
+__all__ = ['ForwardStop', 'LabelsRecorder', 'LogitsRecorder', 'PreActivationRecorder']
