@@ -1,0 +1,10 @@
+"""PKD (NeurIPS 2022, arXiv 2207.02039): distance of maps normalized per channel, that is, their correlation."""
+
+from .registry import Expansion, both, register_preset
+
+
+@register_preset('pkd')
+def pkd(loss_weight: float = 6.0, resize_stu: bool = True) -> Expansion:
+    """Expand PKD. Weight 6: MMRazor's configs/distill/mmdet/pkd, Faster R-CNN."""
+    loss = dict(type='PKDLoss', loss_weight=loss_weight, resize_stu=resize_stu)
+    return Expansion(losses={'': loss}, records={'': both('taps', 'preds_S', 'preds_T')})

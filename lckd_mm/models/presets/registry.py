@@ -1,0 +1,88 @@
+"""The registry of presets, and what a preset returns."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lckd_mm.errors import ConfigValueError, unknown_name
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A distillation method in MMRazor's vocabulary.
+
+    Attributes:
+        losses (dict): Loss configs by the suffix of the name; the suffix '' stands for the name itself.
+        records (dict): For each of the losses, the records of its arguments. ``'taps'`` as a ``recorder`` stands for all taps of the
+            method, ``'logits'`` for the class scores; ``connector`` names an entry of ``connectors``.
+        connectors (dict): Connector configs by suffix.
+        student_recorders (dict): Further recorders of the student by suffix; a record names one as its ``recorder``.
+    """
+
+    losses: dict[str, Config]
+    records: dict[str, dict[str, Config]]
+    connectors: dict[str, Config] = field(default_factory=dict)
+    student_recorders: dict[str, Config] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A registered preset.
+
+    Attributes:
+        expand (Callable): Returns the expansion for given options.
+        reads (str): ``'taps'`` for a method on feature maps, ``'logits'`` for a method on class scores.
+    """
+
+    expand: Callable[..., Expansion]
+    reads: str
+
+    @property
+    def options(self) -> list[str]:
+        """Names of the options."""
+        return list(inspect.signature(self.expand).parameters)
+
+
+PRESETS: dict[str, Preset] = {}
+
+
+def register_preset(name: str, reads: str = 'taps') -> Callable[[Callable[..., Expansion]], Callable[..., Expansion]]:
+    """Register a function as the preset of a method.
+
+    Args:
+        name (str): Name of the method in ``losses``.
+        reads (str): ``'taps'`` or ``'logits'``. Defaults to ``'taps'``.
+
+    Raises:
+        ConfigValueError: The name is taken, or ``reads`` is unknown.
+    """
+    if reads not in ('taps', 'logits'):
+        raise ConfigValueError(unknown_name('register_preset: reads', reads, ('taps', 'logits')))
+    if name in PRESETS:
+        raise ConfigValueError(f'the preset {name!r} is registered already: choose another name.')
+
+    def register(function: Callable[..., Expansion]) -> Callable[..., Expansion]:
+        PRESETS[name] = Preset(function, reads)
+        return function
+
+    return register
+
+
+def both(recorder: str, student: str, teacher: str, **options: Any) -> dict[str, Config]:
+    """Return the records of a loss with one argument for each network.
+
+    Args:
+        recorder (str): ``'taps'`` or ``'logits'``.
+        student (str): Name of the student's argument.
+        teacher (str): Name of the teacher's argument.
+        **options: Further options of both records.
+
+    Example:
+        >>> both('logits', 'preds_S', 'preds_T')['preds_T']
+        {'recorder': 'logits', 'from_student': False}
+    """
+    sides = ((student, True), (teacher, False))
+    return {argument: dict(recorder=recorder, from_student=is_student, **options) for argument, is_student in sides}
