@@ -1,0 +1,38 @@
+"""Export of the student from the checkpoint of a distillation."""
+
+from pathlib import Path
+
+from lckd_mm.checkpoint import load_data, save_data
+from lckd_mm.errors import ConfigValueError
+
+STUDENT_PREFIX = 'architecture.'
+_META_KEYS = ('dataset_meta', 'epoch', 'iter')
+
+
+def export_student(checkpoint: Path | str, out: Path | str) -> int:
+    """Write the student of a distillation's checkpoint as a plain checkpoint, which the student's own config loads strictly.
+
+    Args:
+        checkpoint (Path | str): A checkpoint of a distillation.
+        out (Path | str): The file to be written.
+
+    Returns:
+        int: Number of tensors of the student.
+
+    Raises:
+        ConfigValueError: The checkpoint contains no student.
+        CheckpointError: The checkpoint cannot be read.
+    """
+    data = load_data(checkpoint, map_location='cpu')
+    # EMAHook swaps the weights when a checkpoint is saved, so that `state_dict` contains the averaged ones.
+    state = data.get('state_dict', data)
+    student = {key[len(STUDENT_PREFIX) :]: value for key, value in state.items() if key.startswith(STUDENT_PREFIX)}
+    if not student:
+        raise ConfigValueError(
+            f'{str(checkpoint)!r} contains no student (no key begins with {STUDENT_PREFIX!r}): give a checkpoint of a distillation.'
+        )
+    meta = {key: value for key, value in data.get('meta', {}).items() if key in _META_KEYS}
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_data(dict(meta=meta, state_dict=student), out)
+    return len(student)
