@@ -1,15 +1,24 @@
 from .algorithms import LipschitzDistill
 from .backbones import CIFARResNet, MobileNetV1, PyramidNet, StagedBackbone
-from .connectors import MarginConnector, PointwiseAdapter, SpectralNormConnector
+from .connectors import (
+    GlobalPoolConnector,
+    MarginConnector,
+    PointwiseAdapter,
+    SpectralNormConnector,
+    TapwiseConnector,
+)
 from .distillers import LipschitzDistiller
-from .losses import LipschitzLoss, OverhaulLoss
-from .task_modules import PreActivationRecorder
+from .losses import LipschitzLoss, OverhaulLoss, TapwiseLoss
+from .recorders import LabelsRecorder, LogitsRecorder, PreActivationRecorder
 
 __all__ = [
     'CIFARResNet',
+    'GlobalPoolConnector',
+    'LabelsRecorder',
     'LipschitzDistill',
     'LipschitzDistiller',
     'LipschitzLoss',
+    'LogitsRecorder',
     'MarginConnector',
     'MobileNetV1',
     'OverhaulLoss',
@@ -18,4 +27,6 @@ __all__ = [
     'PyramidNet',
     'SpectralNormConnector',
     'StagedBackbone',
+    'TapwiseConnector',
+    'TapwiseLoss',
 ]

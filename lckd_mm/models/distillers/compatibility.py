@@ -1,0 +1,145 @@
+"""Checks that the taps of student and teacher fit each other, on the records of a probe image."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from lckd_mm.errors import ConfigValueError
+from lckd_mm.spectral import num_channels, pair_feature_maps
+
+from ..interfaces import accepts_valid_ratios
+from .mappings import is_sequence, recorder_names
+from .network_taps import NetworkTaps
+
+ChannelPairs = dict[tuple[str, int], tuple[int, int]]
+"""Channel counts of student and teacher, by the name of the student's recorder and the level."""
+
+
+def read_record_maps(taps: NetworkTaps, record: Mapping[str, Any]) -> list[tuple[str, int, Any]]:
+    """Return the recorder name, the level and the map of all maps of a record."""
+    indices = {key: record[key] for key in ('record_idx', 'data_idx') if key in record}
+    return [
+        (name, level, feature)
+        for name in recorder_names(record)
+        for level, feature in enumerate(taps.read_maps(name, **indices))
+    ]
+
+
+def check_feature_maps(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
+    """Check that all maps of a record are feature maps.
+
+    Raises:
+        ConfigValueError: One is not; names the tap and its shape.
+    """
+    for name, _, feature in read_record_maps(taps, record):
+        source = taps.source(name)
+        if isinstance(feature, (tuple, list)):
+            raise ConfigValueError(
+                f"the {taps.role}'s tap {source!r} yields a {type(feature).__name__} of {len(feature)} objects, not all of them "
+                f'feature maps: select one, dict(source={source!r}, data_idx=0).'
+            )
+        if not isinstance(feature, Tensor) or feature.dim() not in (3, 4):
+            what = f'shape {tuple(feature.shape)}' if isinstance(feature, Tensor) else type(feature).__name__
+            raise ConfigValueError(
+                f"the {taps.role}'s tap {source!r} yields no feature map but {what}: tap a layer whose output is (B, C, H, W), or (B, N, C) "
+                'for tokens.'
+            )
+
+
+def check_consecutive_pairs(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
+    """Check that each map of a record and the next one have a common grid.
+
+    Raises:
+        ConfigValueError: Two have none; names both taps.
+    """
+    maps = read_record_maps(taps, record)
+    for (first, _, x), (second, _, y) in pairwise(maps):
+        try:
+            pair_feature_maps(x, y)
+        except (TypeError, ValueError) as error:
+            raise ConfigValueError(
+                f"the {taps.role}'s taps {taps.source(first)!r} and {taps.source(second)!r} cannot be paired: {error}"
+            ) from error
+
+
+def match_channels(
+    loss_name: str,
+    student: NetworkTaps,
+    student_record: Mapping[str, Any],
+    teacher: NetworkTaps,
+    teacher_record: Mapping[str, Any],
+    known: ChannelPairs,
+) -> None:
+    """Add the channel counts of the maps that a loss compares to ``known``.
+
+    Raises:
+        ConfigValueError: Student and teacher have different numbers of maps, or a tap is compared with maps of two channel counts.
+    """
+    students, teachers = read_record_maps(student, student_record), read_record_maps(teacher, teacher_record)
+    if len(students) != len(teachers):
+        raise ConfigValueError(
+            f"loss {loss_name!r} compares {len(students)} maps of the student's taps with {len(teachers)} of the teacher's: name as many "
+            'in both networks.'
+        )
+    for (name, level, student_map), (_, _, teacher_map) in zip(students, teachers):
+        if name not in student.taps and not is_sequence(student_record):
+            continue
+        if not all(isinstance(feature, Tensor) and feature.dim() in (3, 4) for feature in (student_map, teacher_map)):
+            continue
+        pair = (num_channels(student_map), num_channels(teacher_map))
+        if known.setdefault((name, level), pair) != pair:
+            raise ConfigValueError(
+                f"the student's tap {student.source(name)!r} has one adapter, but is compared with maps of {known[name, level][1]} and of "
+                f'{pair[1]} channels: compare it with maps of one channel count, or set `adapters=False`.'
+            )
+
+
+def match_networks(
+    mappings: Mapping[str, Mapping[str, dict]],
+    connectors: Mapping[str, nn.Module],
+    student: NetworkTaps,
+    teacher: NetworkTaps,
+) -> ChannelPairs:
+    """Check the probe records of both networks against each other.
+
+    Args:
+        mappings (Mapping[str, Mapping[str, dict]]): The ``loss_forward_mappings``.
+        connectors (Mapping[str, nn.Module]): The connectors by name.
+        student (NetworkTaps): The student's taps.
+        teacher (NetworkTaps): The teacher's taps.
+
+    Returns:
+        ChannelPairs: The channel counts of all maps that are compared and may be adapted.
+
+    Raises:
+        ConfigValueError: A tap yields no feature map, two consecutive taps cannot be paired, or the networks do not match.
+    """
+    channels: ChannelPairs = {}
+    for loss_name, mapping in mappings.items():
+        records: dict[bool, list[dict]] = {True: [], False: []}
+        for record in mapping.values():
+            records[record['from_student']].append(record)
+            taps = student if record['from_student'] else teacher
+            if is_sequence(record):
+                check_feature_maps(taps, record)
+                if record.get('connector') and accepts_valid_ratios(connectors[record['connector']]):
+                    check_consecutive_pairs(taps, record)
+        if len(records[True]) == len(records[False]) == 1:
+            known = channels if records[True][0].get('adapt', True) else {}
+            match_channels(loss_name, student, records[True][0], teacher, records[False][0], known)
+    return channels
+
+
+def loss_error(loss_name: str, records: Mapping[str, Any], error: Exception) -> ConfigValueError:
+    """Return the error for a loss that cannot be computed from its probe records."""
+    shapes = {argument: _shapes(data) for argument, data in records.items()}
+    return ConfigValueError(
+        f'loss {loss_name!r} cannot be computed from its taps, {shapes}: {error}; tap both networks at the same stride, and use `adapters` '
+        'where their channels differ.'
+    )
+
+
+def _shapes(data: Any) -> Any:
+    return [tuple(item.shape) for item in data] if isinstance(data, (tuple, list)) else tuple(data.shape)

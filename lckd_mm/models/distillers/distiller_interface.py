@@ -1,0 +1,53 @@
+from mmrazor.models.distillers import ConfigurableDistiller
+from torch import Tensor, nn
+
+from ..recorders import ForwardStop
+
+
+class DistillerInterface:
+    """What :class:`LipschitzDistill` and the hooks use of a distiller. The defaults are those of a distiller without taps."""
+
+    @property
+    def norm_losses(self) -> list[str]:
+        """Names of the losses that compare spectral norms."""
+        return []
+
+    def reattach(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Register the recorders on the modules that replaced recorded ones since construction."""
+
+    def make_teacher_stop(self, teacher: nn.Module) -> ForwardStop | None:
+        """Return what ends the teacher's forward pass after its last record; None if it has to run to its end."""
+        return None
+
+    def init_ofd_connectors(self, teacher: nn.Module) -> None:
+        """Compute what depends on the loaded weights of the teacher."""
+
+    def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
+        """Compute the losses of the recorded batch.
+
+        Args:
+            valid_ratios (Tensor, optional): (B, 2), the share of height and width of each image that is not padding, which would shift
+                spectral norms by more than images differ (docs/experiments.md). Defaults to None, no padding.
+        """
+        raise NotImplementedError
+
+
+class _StockDistiller(DistillerInterface):
+    """The interface of a distiller of MMRazor, which knows nothing of it."""
+
+    def __init__(self, distiller: ConfigurableDistiller) -> None:
+        self._distiller = distiller
+
+    def init_ofd_connectors(self, teacher: nn.Module) -> None:
+        # MMRazor's OFDDistiller has the method as well; the base class has not.
+        init = getattr(self._distiller, 'init_ofd_connectors', None)
+        if init is not None:
+            init(teacher)
+
+    def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
+        return self._distiller.compute_distill_losses()
+
+
+def get_distiller_interface(distiller: nn.Module) -> DistillerInterface:
+    """Return the distiller itself if it declares the interface, else a wrapper with the defaults."""
+    return distiller if isinstance(distiller, DistillerInterface) else _StockDistiller(distiller)

@@ -1,0 +1,175 @@
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.logging import MessageHub
+from mmrazor.models.task_modules import RecorderManager
+from torch import Tensor, nn
+
+from lckd_mm.errors import ConfigRuntimeError, ConfigTypeError, ConfigValueError, unknown_name
+
+from ..interfaces import detects_overwriting
+from ..recorders import ForwardStop
+from .mappings import recorder_names
+
+Tap = str | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TapOptions:
+    """One entry of ``taps``.
+
+    Attributes:
+        recorder (dict): Config of the recorder.
+        indices (dict): ``record_idx`` and ``data_idx``, as far as they are configured.
+        margin (str, optional): Name of the BN that gives the OFD margins.
+    """
+
+    recorder: dict[str, Any]
+    indices: dict[str, int] = field(default_factory=dict)
+    margin: str | None = None
+
+    @classmethod
+    def from_config(cls, tap: Tap) -> 'TapOptions':
+        """Parse a module name or a recorder config.
+
+        Raises:
+            ConfigTypeError: ``tap`` is neither.
+        """
+        if not isinstance(tap, (str, dict)):
+            raise ConfigTypeError(
+                f"the tap {tap!r} is a {type(tap).__name__}: give the name of a module, 'backbone.layer1' for example, or a dict with its "
+                '`source`.'
+            )
+        recorder: dict[str, Any] = dict(source=tap) if isinstance(tap, str) else dict(tap)
+        indices: dict[str, int] = {key: recorder.pop(key) for key in ('record_idx', 'data_idx') if key in recorder}
+        margin = recorder.pop('margin', None)
+        return cls({'type': 'PreActivation', **recorder}, indices, margin)
+
+
+def parse_taps(taps: Sequence[Tap]) -> dict[str, TapOptions]:
+    """Return the options of each tap by the name of its recorder: ``tap0``, ``tap1``, ...
+
+    Example:
+        >>> parse_taps(['backbone.layer1'])['tap0'].recorder
+        {'type': 'PreActivation', 'source': 'backbone.layer1'}
+    """
+    return {f'tap{i}': TapOptions.from_config(tap) for i, tap in enumerate(taps)}
+
+
+class NetworkTaps:
+    """The recorders of one network, and what they have recorded.
+
+    Args:
+        role (str): ``'student'`` or ``'teacher'``, for messages.
+        manager (RecorderManager): The recorders by name.
+        taps (Mapping[str, TapOptions]): Options of those recorders that are taps.
+    """
+
+    def __init__(self, role: str, manager: RecorderManager, taps: Mapping[str, TapOptions]) -> None:
+        self.role = role
+        self.manager = manager
+        self.taps = dict(taps)
+        self._modules: dict[str, nn.Module] = {}
+
+    def source(self, name: str) -> str:
+        """Return the name of the module that a recorder observes, ``'backbone.layer1'`` for example."""
+        return self.manager.get_recorder(name).source
+
+    def attach(self, model: nn.Module) -> None:
+        """Register the recorders on a model.
+
+        Raises:
+            ConfigValueError: The model has no module, or no parameter, of that name.
+        """
+        modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+        for recorder in self.manager.recorders.values():
+            kind = type(recorder).__name__
+            sources = parameters if kind.startswith('Parameter') else modules
+            # Functions and methods are imported by their path; a recorder without a source selects it itself.
+            if recorder.source and not kind.startswith(('Function', 'Method')) and recorder.source not in sources:
+                valid = [name for name in sources if name]
+                raise ConfigValueError(unknown_name(f"the {self.role}'s tap", recorder.source, valid))
+        self.manager.initialize(model)
+        self._modules = modules
+
+    def reattach(self, model: nn.Module) -> None:
+        """Register the recorders on the modules that replaced tapped ones: without a process group a Runner replaces each SyncBN."""
+        modules = dict(model.named_modules())
+        for recorder in self.manager.recorders.values():
+            source = recorder.source
+            if source in self._modules and modules.get(source) is not self._modules[source]:
+                recorder.prepare_from_model(model)
+        self._modules = modules
+
+    def is_recorded(self, name: str) -> bool:
+        """Return whether a recorder has a record."""
+        return bool(self.manager.get_recorder(name).data_buffer)
+
+    def has_records(self, record: Mapping[str, Any]) -> bool:
+        """Return whether all recorders of a record of a mapping have a record."""
+        return all(self.is_recorded(name) for name in recorder_names(record))
+
+    def read(self, name: str, record_idx: int = 0, data_idx: int | None = None) -> Any:
+        """Return a record; the indices of the tap itself have priority."""
+        indices = {'record_idx': record_idx, 'data_idx': data_idx}
+        if name in self.taps:
+            indices.update(self.taps[name].indices)
+        return self.manager.get_recorder(name).get_record_data(**indices)
+
+    def read_maps(self, name: str, record_idx: int = 0, data_idx: int | None = None) -> list[Any]:
+        """Return the feature maps of a record: all levels if it is a tuple of tensors, else the record itself."""
+        record = self.read(name, record_idx, data_idx)
+        is_pyramid = isinstance(record, (tuple, list)) and all(isinstance(level, Tensor) for level in record)
+        return list(record) if is_pyramid else [record]
+
+    def clear(self) -> None:
+        """Clear the recorded tensors; those of a student keep the graph, and thereby the memory, of an iteration."""
+        for recorder in self.manager.recorders.values():
+            recorder.reset_data_buffer()
+
+    def forward_stop(self, model: nn.Module, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ForwardStop:
+        """Return what ends a forward pass of ``model`` once all records are there.
+
+        Args:
+            model (nn.Module): The network.
+            records (Iterable[tuple[str, Mapping]]): Recorder names, each with the record of a loss that reads it.
+        """
+        counts: dict[str, int] = {}
+        for name, record in records:
+            indices = self.taps[name].indices if name in self.taps else {}
+            index = indices.get('record_idx', record.get('record_idx', 0))
+            counts[name] = max(counts.get(name, 0), index + 1)
+        recorders = self.manager.recorders
+        sources = {recorders[name].source for name in counts}
+        modules = [module for name, module in model.named_modules() if name in sources]
+        return ForwardStop(modules, lambda: all(len(recorders[name].data_buffer) >= n for name, n in counts.items()))
+
+    def check_not_overwritten(self) -> None:
+        """Check that no in-place operation has changed a record.
+
+        Raises:
+            ConfigRuntimeError: One has; names the tap.
+        """
+        for recorder in self.manager.recorders.values():
+            if detects_overwriting(recorder) and recorder.overwritten():
+                raise ConfigRuntimeError(
+                    f"the {self.role}'s tap {recorder.source!r} was overwritten by an in-place operation after it was recorded: record a "
+                    f'copy with dict(source={recorder.source!r}, copy=True).'
+                )
+
+    def check_finite(self, names: Iterable[str]) -> None:
+        """Check that the recorded maps are finite.
+
+        Raises:
+            ConfigRuntimeError: One is not; names the tap and the iteration.
+        """
+        for name in dict.fromkeys(names):
+            for feature in self.read_maps(name):
+                if isinstance(feature, Tensor) and not feature.isfinite().all():
+                    iteration = MessageHub.get_current_instance().get_info('iter', 0) + 1
+                    num_invalid = int((~feature.isfinite()).sum())
+                    raise ConfigRuntimeError(
+                        f"the {self.role}'s tap {self.source(name)!r} is not finite at iteration {iteration} ({num_invalid} of "
+                        f'{feature.numel()} values): check the checkpoint and the input, or train without --amp.'
+                    )

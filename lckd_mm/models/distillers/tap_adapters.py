@@ -1,0 +1,71 @@
+from collections.abc import Sequence
+from typing import Any
+
+from mmrazor.registry import MODELS
+from torch import Tensor, nn
+
+from lckd_mm.errors import ConfigValueError
+
+from .compatibility import ChannelPairs
+from .network_taps import NetworkTaps
+
+
+class TapAdapters(nn.ModuleDict):
+    """The adapters of the student's taps by the name of the recorder: ``tap0``, or ``tap0_level1`` for a level of a pyramid.
+
+    Args:
+        option (bool | str | Sequence[dict | str | None]): ``adapters`` of :class:`LipschitzDistiller`.
+        tap_names (Sequence[str]): Recorder names of the taps.
+
+    Raises:
+        ConfigValueError: ``option`` is an unknown string or has a different number of entries than there are taps.
+    """
+
+    def __init__(self, option: bool | str | Sequence[dict | str | None], tap_names: Sequence[str]) -> None:
+        super().__init__()
+        if isinstance(option, str) and option != 'auto':
+            raise ConfigValueError(
+                f"adapters={option!r} is unknown: use 'auto', True, False or a list with a config per tap."
+            )
+        if not isinstance(option, (bool, str)) and len(option) != len(tap_names):
+            raise ConfigValueError(
+                f"adapters has {len(option)} entries for {len(tap_names)} taps: give one per tap, a config, 'auto' or None."
+            )
+        self._common: bool | str | None
+        self._common, self._by_tap = (
+            (option, {}) if isinstance(option, (bool, str)) else (None, dict(zip(tap_names, option)))
+        )
+        self._outputs: dict[str, Tensor] = {}
+
+    def build(self, channels: ChannelPairs, taps: NetworkTaps) -> None:
+        """Build the adapters for known channel counts.
+
+        Args:
+            channels (ChannelPairs): Channel counts of student and teacher.
+            taps (NetworkTaps): The student's taps, which have the records of a probe run.
+        """
+        for (name, level), (student, teacher) in channels.items():
+            option: Any = self._by_tap.get(name) if self._common is None else self._common
+            if option is True or (option == 'auto' and student != teacher):
+                option = dict(type='PointwiseAdapter')
+            if isinstance(option, dict):
+                maps = taps.read_maps(name)
+                adapter = MODELS.build(dict(option, in_channels=student, out_channels=teacher))
+                self[_key(name, level, len(maps))] = adapter.to(maps[level].device)
+
+    def adapt(self, name: str, maps: Sequence[Any]) -> list[Any]:
+        """Return the maps of a tap in the teacher's channel counts; maps without an adapter are returned as they are."""
+        keys = [_key(name, level, len(maps)) for level in range(len(maps))]
+        for key, feature in zip(keys, maps):
+            # Several losses read the output of one forward pass.
+            if key in self and key not in self._outputs:
+                self._outputs[key] = self[key](feature)
+        return [self._outputs.get(key, feature) for key, feature in zip(keys, maps)]
+
+    def clear_outputs(self) -> None:
+        """Clear the outputs of the last batch."""
+        self._outputs.clear()
+
+
+def _key(name: str, level: int, num_levels: int) -> str:
+    return name if num_levels == 1 else f'{name}_level{level}'
