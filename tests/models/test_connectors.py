@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -7,29 +9,29 @@ from lckd_mm.spectral import transmitting_matrix
 MAPS = tuple(torch.randn(2, c, s, s, generator=torch.Generator().manual_seed(c)) for c, s in ((4, 16), (8, 8), (6, 4)))
 
 
-def test_rows_are_the_consecutive_pairs() -> None:
-    norms = SpectralNormConnector(n_iters=8)(MAPS)
-    expected = [torch.linalg.matrix_norm(transmitting_matrix(x, y), 2) for x, y in zip(MAPS, MAPS[1:])]
+def test_rows_are_the_norms_of_consecutive_pairs() -> None:
+    norms = SpectralNormConnector(num_iters=8)(MAPS)
+    expected = [torch.linalg.matrix_norm(transmitting_matrix(x, y), 2) for x, y in pairwise(MAPS)]
     torch.testing.assert_close(norms, torch.stack(expected))
 
 
 @pytest.mark.parametrize(
     ('settings', 'error'),
-    [(dict(method='svdd'), ValueError), (dict(n_iters=0), ValueError), (dict(n_iters='5'), TypeError)],
+    [(dict(method='svdd'), ValueError), (dict(num_iters=0), ValueError), (dict(num_iters='5'), TypeError)],
 )
-def test_bad_settings_are_refused_at_construction(settings: dict, error: type) -> None:
+def test_wrong_option_is_rejected_at_construction(settings: dict, error: type) -> None:
     with pytest.raises(error, match=next(iter(settings))):
         SpectralNormConnector(**settings)
 
 
-def test_what_is_no_tuple_of_maps_is_refused() -> None:
+def test_input_other_than_a_sequence_of_two_maps_is_rejected() -> None:
     with pytest.raises(TypeError, match='Tensor'):
         SpectralNormConnector()(MAPS[0])
     with pytest.raises(ValueError, match='1 feature map'):
         SpectralNormConnector()(MAPS[:1])
 
 
-def test_adapter_is_drawn_as_published() -> None:
+def test_adapter_has_the_published_initialization() -> None:
     torch.manual_seed(0)
     adapter = PointwiseAdapter(64, 256)
     assert adapter.conv.bias is None
@@ -38,7 +40,7 @@ def test_adapter_is_drawn_as_published() -> None:
     assert adapter.bn.bias.eq(0).all()
 
 
-def test_adapter_treats_tokens_as_the_map_of_the_same_positions() -> None:
+def test_adapter_maps_tokens_like_a_map_of_the_same_positions() -> None:
     adapter = PointwiseAdapter(4, 5).eval()
     tokens = MAPS[0].flatten(2).transpose(1, 2)
     torch.testing.assert_close(adapter(tokens), adapter(MAPS[0]).flatten(2).transpose(1, 2))

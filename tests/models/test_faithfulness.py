@@ -1,7 +1,8 @@
-"""The whole loss of the published configs against a transcription by hand: networks, adapters, margins, OFD, LCKD."""
+"""The total loss of the published configs, compared with an independent transcription of networks, adapters, margins, OFD and LCKD."""
 
 import math
-from typing import Any, Callable, Dict, List, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -16,14 +17,14 @@ from tests.spectral.published import published_spectral_norm
 
 
 def _bn(module: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Batch statistics in training, running ones else; nothing is updated."""
+    """Batch statistics in training, else running statistics; no statistics are updated."""
     if not module.training:
         return F.batch_norm(x, module.running_mean, module.running_var, module.weight, module.bias, eps=module.eps)
     return F.batch_norm(x, None, None, module.weight, module.bias, training=True, eps=module.eps)
 
 
-def _wide_resnet(net: nn.Module, x: Tensor) -> Tuple[List[Tensor], List[nn.Module], Tensor]:
-    """Taps before the ReLU, the BNs of their margins, and the features that the head gets."""
+def _wide_resnet(net: nn.Module, x: Tensor) -> tuple[list[Tensor], list[nn.Module], Tensor]:
+    """Return the taps before the ReLU, the BNs of their margins, and the input of the head."""
     x = net.conv1(x)
     taps, bns = [], []
     for name in ('layer1', 'layer2', 'layer3'):
@@ -39,7 +40,7 @@ def _wide_resnet(net: nn.Module, x: Tensor) -> Tuple[List[Tensor], List[nn.Modul
     return taps, [*bns, net.bn1], F.relu(taps[-1])
 
 
-def _resnet(net: nn.Module, x: Tensor) -> Tuple[List[Tensor], List[nn.Module], Tensor]:
+def _resnet(net: nn.Module, x: Tensor) -> tuple[list[Tensor], list[nn.Module], Tensor]:
     x = F.max_pool2d(F.relu(_bn(net.bn1, net.conv1(x))), 3, 2, 1)
     taps, bns = [], []
     for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
@@ -67,27 +68,27 @@ def _margin(bn: nn.BatchNorm2d) -> Tensor:
 
 
 def _published_loss(
-    model: nn.Module, forward: Callable, images: Tensor, labels: Tensor, divisor: float, weight: float, n_iters: int
-) -> Dict[str, Tensor]:
+    model: nn.Module, forward: Callable, images: Tensor, labels: Tensor, divisor: float, weight: float, num_iters: int
+) -> dict[str, Tensor]:
     batch = len(images)
     with torch.no_grad():
         teacher, bns, _ = forward(model.teacher.backbone, images)
     taps, _, last = forward(model.student.backbone, images)
     task = F.cross_entropy(model.student.head.fc(last.mean((2, 3))), labels)
-    n_taps = len(taps)
+    num_taps = len(taps)
     adapters = model.distiller.adapters
     adapted = [_bn(adapters[f'tap{i}'].bn, adapters[f'tap{i}'].conv(tap)) for i, tap in enumerate(taps)]
     feature = 0
     for i, (s, t, bn) in enumerate(zip(adapted, teacher, bns)):
         target = torch.maximum(t, _margin(bn))
         counted = (s > target) | (target > 0)
-        feature = feature + ((s - target) ** 2)[counted].sum() / 2 ** (n_taps - 1 - i)
+        feature = feature + ((s - target) ** 2)[counted].sum() / 2 ** (num_taps - 1 - i)
     lipschitz = 0
-    for i in range(n_taps - 1):
+    for i in range(num_taps - 1):
         ones = torch.ones(adapted[i].shape[1], dtype=images.dtype)
-        ours = published_spectral_norm(adapted[i], adapted[i + 1], n_iters, ones)
-        theirs = published_spectral_norm(teacher[i], teacher[i + 1], n_iters, ones)
-        lipschitz = lipschitz + F.mse_loss(ours, theirs) / 2 ** (n_taps - 1 - i)
+        ours = published_spectral_norm(adapted[i], adapted[i + 1], num_iters, ones)
+        theirs = published_spectral_norm(teacher[i], teacher[i + 1], num_iters, ones)
+        lipschitz = lipschitz + F.mse_loss(ours, theirs) / 2 ** (num_taps - 1 - i)
     return {
         'student.loss': task,
         'distill.loss_ofd': feature / (batch * divisor),
@@ -96,10 +97,10 @@ def _published_loss(
 
 
 @pytest.mark.parametrize(
-    ('config', 'shrink', 'forward', 'side', 'classes', 'divisor', 'weight', 'n_iters'),
+    ('config', 'shrink', 'forward', 'side', 'classes', 'divisor', 'weight', 'num_iters'),
     [
         ('cifar100/lckd_c_wrn28_4_wrn16_2_cifar100.py', {}, _wide_resnet, 32, 100, 1000, 0.25 / 200, 10),
-        # Narrower, so that float64 takes seconds: the depth is the real one.
+        # Narrower, so that float64 takes seconds; the depth is unchanged.
         (
             'imagenet/lckd_a_resnet152_resnet50_in1k.py',
             {'backbone.base_channels': 8, 'backbone.stem_channels': 8, 'head.in_channels': 256},
@@ -113,8 +114,8 @@ def _published_loss(
     ],
     ids=['cifar', 'imagenet'],
 )
-def test_total_loss_and_its_gradient_are_the_published_ones(
-    config: str, shrink: Dict, forward: Callable, side: int, classes: int, divisor: float, weight: float, n_iters: int
+def test_total_loss_and_its_gradient_equal_the_published_ones(
+    config: str, shrink: dict, forward: Callable, side: int, classes: int, divisor: float, weight: float, num_iters: int
 ) -> None:
     from mmpretrain.structures import DataSample
 
@@ -125,8 +126,8 @@ def test_total_loss_and_its_gradient_are_the_published_ones(
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(cfg.model)
-    _unsettle(model)
-    # The margins come with init_weights, which is to leave the weights as they are.
+    _randomize_bns(model)
+    # init_weights computes the margins, but must not change the weights.
     model.teacher._is_init = model.architecture._is_init = True
     model.double().init_weights()
     model.train()
@@ -134,24 +135,24 @@ def test_total_loss_and_its_gradient_are_the_published_ones(
     images = torch.randn(3, 3, side, side, dtype=torch.float64)
     labels = torch.randint(classes, (3,))
     losses = model.loss(images, [DataSample().set_gt_label(int(label)) for label in labels])
-    expected = _published_loss(model, forward, images, labels, divisor, weight, n_iters)
+    expected = _published_loss(model, forward, images, labels, divisor, weight, num_iters)
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-5, atol=0, msg=lambda m, n=name: f'{n}: {m}')
     parameters = [*model.student.parameters(), *model.distiller.parameters()]
     ours = _gradient(sum(losses[name] for name in expected), parameters)
     theirs = _gradient(sum(expected.values()), parameters)
     assert (ours - theirs).norm() < 1e-5 * theirs.norm()
-    # Alone too: beside the others a wrong Lipschitz term would not show.
+    # The Lipschitz loss separately: an error in it is small relative to the total.
     losses = model.loss(images, [DataSample().set_gt_label(int(label)) for label in labels])
-    expected = _published_loss(model, forward, images, labels, divisor, weight, n_iters)
+    expected = _published_loss(model, forward, images, labels, divisor, weight, num_iters)
     ours = _gradient(losses['distill.loss_lipschitz'], parameters)
     theirs = _gradient(expected['distill.loss_lipschitz'], parameters)
     assert theirs.norm() > 0
     assert (ours - theirs).norm() < 1e-5 * theirs.norm()
 
 
-def _unsettle(model: nn.Module) -> None:
-    """BNs as of a trained network: no weight is zero, no two channels are alike."""
+def _randomize_bns(model: nn.Module) -> None:
+    """Draw BNs like those of a trained network: no weight is zero, and all channels differ."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -160,6 +161,6 @@ def _unsettle(model: nn.Module) -> None:
             nn.init.uniform_(module.running_var, 0.5, 2)
 
 
-def _gradient(loss: Tensor, parameters: List[Any]) -> Tensor:
+def _gradient(loss: Tensor, parameters: list[Any]) -> Tensor:
     grads = torch.autograd.grad(loss, parameters, allow_unused=True)
     return torch.cat([torch.zeros_like(p).flatten() if g is None else g.flatten() for g, p in zip(grads, parameters)])

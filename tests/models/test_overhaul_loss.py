@@ -1,4 +1,4 @@
-"""OFD's partial distance against MMRazor's and against its definition."""
+"""OFD's partial distance, compared with MMRazor's and with its definition."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def _maps(*shape: int, dtype: torch.dtype = torch.float32) -> tuple:
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
-def test_of_one_tap_it_is_mmrazors_with_a_gradient_laid_out_as_the_map(dtype: torch.dtype, layout: object) -> None:
+def test_loss_of_one_tap_equals_mmrazors_and_keeps_the_memory_layout(dtype: torch.dtype, layout: object) -> None:
     student, teacher = (one.to(memory_format=layout) for one in _maps(3, 4, 6, 5, dtype=dtype))
     ours, theirs = (student.clone().requires_grad_() for _ in range(2))
     loss, expected = OverhaulLoss(mul_factor=7.0)((ours,), (teacher,)), OFDLoss(mul_factor=7.0)(theirs, teacher)
@@ -27,36 +27,36 @@ def test_of_one_tap_it_is_mmrazors_with_a_gradient_laid_out_as_the_map(dtype: to
     assert ours.grad.is_contiguous(memory_format=layout)
 
 
-def test_its_gradient_is_that_of_its_value() -> None:
+def test_gradient_passes_gradcheck() -> None:
     student, teacher = _maps(2, 3, 4, 4, dtype=torch.float64)
     loss = OverhaulLoss(loss_weight=3.0, mul_factor=5.0)
     assert torch.autograd.gradcheck(lambda s: loss((s, s), (teacher, -teacher)), student.requires_grad_())
 
 
-def test_what_is_not_above_a_target_below_zero_does_not_count() -> None:
+def test_elements_below_a_negative_target_do_not_count() -> None:
     student = torch.tensor([-2.0, 0.5, -2.0, 3.0]).view(1, 4, 1, 1)
     teacher = torch.tensor([-1.0, -1.0, 1.0, 1.0]).view(1, 4, 1, 1)
     assert OverhaulLoss(mul_factor=1)((student,), (teacher,)).item() == pytest.approx(1.5**2 + 3**2 + 2**2)
 
 
-def test_a_sum_over_millions_of_positions_is_exact() -> None:
+def test_sum_over_millions_of_positions_is_exact() -> None:
     student, teacher = torch.ones(64, 256, 16, 16), torch.zeros(64, 256, 16, 16)
     student[0, 0] = 1.001
     expected = (student.double() ** 2).sum() / 64
     torch.testing.assert_close(OverhaulLoss(mul_factor=1)((student,), (teacher,)).double(), expected, rtol=1e-6, atol=0)
 
 
-def test_a_student_that_is_not_finite_is_seen() -> None:
+def test_non_finite_student_gives_non_finite_loss() -> None:
     student, teacher = _maps(1, 2, 3, 3)
     student[0, 0, 0, 0] = torch.nan
     assert OverhaulLoss()((student,), (teacher,)).isnan()
 
 
-def test_ofd_divides_each_tap_by_its_own_number() -> None:
+def test_each_tap_has_its_own_divisor() -> None:
     student, teacher = [torch.ones(2, 1, 1, 1)] * 3, [torch.full((2, 1, 1, 1), 3.0)] * 3
-    # Squares of 4 of two images, by the batch: 4 a tap.
+    # A squared difference of 4 in each of two images, divided by the batch size: 4 per tap.
     assert OverhaulLoss(mul_factor=1)(student, teacher).item() == pytest.approx(4 * (1 / 4 + 1 / 2 + 1))
-    weighed = OverhaulLoss(mul_factor=2, divisors=(8, 4, 16))(student, teacher)
-    assert weighed.item() == pytest.approx(2 * (1 / 8 + 1 / 4 + 1 / 16))
-    with pytest.raises(ValueError, match=r'divisors=\(8, 4\) are 2, but there are 3 taps'):
+    weighted = OverhaulLoss(mul_factor=2, divisors=(8, 4, 16))(student, teacher)
+    assert weighted.item() == pytest.approx(2 * (1 / 8 + 1 / 4 + 1 / 16))
+    with pytest.raises(ValueError, match=r'2 divisors \(8, 4\) for 3 maps'):
         OverhaulLoss(divisors=(8, 4))(student, teacher)

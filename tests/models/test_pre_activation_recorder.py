@@ -15,7 +15,7 @@ def _record(network: torch.nn.Module, source: str, x: torch.Tensor) -> tuple:
 
 
 @pytest.mark.parametrize('depth', [18, 50])
-def test_of_a_stage_the_residual_sum_before_its_in_place_relu_is_recorded(depth: int) -> None:
+def test_residual_sum_of_a_stage_is_recorded_before_its_in_place_relu(depth: int) -> None:
     torch.manual_seed(0)
     network = ResNet(depth, base_channels=4, stem_channels=4, out_indices=(0, 1, 2, 3))
     network.eval()
@@ -40,13 +40,13 @@ def test_of_a_stage_the_residual_sum_before_its_in_place_relu_is_recorded(depth:
         torch.testing.assert_close(outputs[stage - 1], recorded.relu())
 
 
-def test_what_ends_in_no_activation_is_recorded_as_it_is() -> None:
+def test_module_without_final_activation_is_recorded_by_its_output() -> None:
     network = torch.nn.Sequential(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(3, 4, 1)))
     (recorded,), output = _record(network, '0', torch.randn(1, 3, 4, 4))
     assert recorded is output
 
 
-def test_an_activation_itself_gives_its_input() -> None:
+def test_activation_is_recorded_by_its_input() -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(inplace=True))
     (recorded,), output = _record(network, '1', torch.randn(1, 3, 4, 4))
     assert (recorded < 0).any()
@@ -65,7 +65,7 @@ class _Overwriting(torch.nn.Module):
 
 
 @pytest.mark.parametrize('copy', [False, True])
-def test_an_operation_in_place_after_the_module_is_noticed_or_harmless(copy: bool) -> None:
+def test_later_in_place_operation_is_detected_or_prevented_by_a_copy(copy: bool) -> None:
     network = _Overwriting().eval()
     x = torch.randn(1, 3, 4, 4)
     recorder = PreActivationRecorder('bn', copy=copy)

@@ -1,0 +1,28 @@
+import pytest
+
+from lckd_mm.models.utils import build_model
+
+
+def test_cfg_options_override_the_config_of_cfg_path() -> None:
+    model = build_model(
+        dict(
+            cfg_path='mmpretrain::resnet/resnet18_8xb16_cifar10.py',
+            cfg_options={'head.num_classes': 7, 'backbone.base_channels': 8, 'head.in_channels': 64},
+        )
+    )
+    assert model.head.fc.weight.shape == (7, 64)
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([125.307, 122.961, 113.8575])
+
+
+@pytest.mark.parametrize(
+    ('config', 'error', 'message'),
+    [
+        (dict(cfg_path='mmpretrain::resnet/resnet17.py'), FileNotFoundError, 'resnet17.py'),
+        (dict(cfg_path='nowhere.py'), FileNotFoundError, 'nowhere.py'),
+        (dict(cfg_path='mmpretrain::_base_/default_runtime.py'), ValueError, 'no `model`'),
+        (dict(cfg_path='mmpretrain::resnet/resnet18_8xb16_cifar10.py', num_classes=3), ValueError, 'cfg_options={'),
+    ],
+)
+def test_wrong_cfg_path_is_rejected(config: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        build_model(config)

@@ -1,0 +1,143 @@
+import pytest
+import torch
+from mmrazor.registry import MODELS
+
+from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, spectral_distiller, train_step
+
+
+@pytest.mark.parametrize(('adapters', 'count'), [('auto', 4), (True, 4), (False, 0)])
+def test_adapters_option_sets_the_number_of_adapters(batch, adapters, count) -> None:
+    model = build_distillation(spectral_distiller(adapters=adapters))
+    model.init_weights()
+    assert len(model.distiller.adapters) == count
+    assert train_step(model, batch)['distill.loss_lipschitz'].isfinite()
+
+
+def test_equal_channel_counts_need_no_adapters_by_default() -> None:
+    same = dict(teacher=classifier(18))
+    assert len(build_distillation(**same).distiller.adapters) == 0
+    assert len(build_distillation(spectral_distiller(adapters=True), **same).distiller.adapters) == 4
+
+
+def test_distiller_works_in_single_teacher_distill(batch) -> None:
+    config = dict(architecture=classifier(), teacher=classifier(50), distiller=spectral_distiller())
+    for side in ('architecture', 'teacher'):
+        config[side].update(type='ImageClassifier', _scope_='mmpretrain')
+    model = MODELS.build(dict(type='SingleTeacherDistill', **config))
+    assert train_step(model, batch)['distill.loss_lipschitz'].isfinite()
+
+
+@pytest.mark.parametrize('changes', [dict(taps=TAPS[:1]), dict(taps=[])])
+def test_too_few_taps_are_rejected(changes) -> None:
+    with pytest.raises(ValueError, match=r'1 feature map|no taps are given'):
+        build_distillation(spectral_distiller(**changes))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            dict(taps=['backbone.layr1', *TAPS[1:]]),
+            r"student's tap 'backbone.layr1' is unknown; did you mean .*'backbone.layer1'",
+        ),
+        (dict(teacher_taps=['backbone.layer9', *TAPS[1:]]), "teacher's tap 'backbone.layer9'"),
+        (dict(teacher_taps=TAPS[:3]), 'student has 4 taps .* teacher 3 '),
+        (dict(taps=[*TAPS, 'head.fc']), r"'head.fc' yields no feature map but shape \(1, 3\)"),
+        (dict(taps=[*TAPS, 'neck']), r"'neck' yields no feature map but shape \(1, 32\)"),
+        (dict(adapters='all'), "adapters='all'"),
+        (dict(adapters=[None]), '1 entries for 4 taps'),
+        (dict(probe_size=(0, 0)), 'probe image of 0 x 0'),
+        (dict(connectors={}), "connector 'norms' is unknown"),
+        (dict(distill_losses=dict(loss_lip=dict(type='LipschitzLoss'))), "did you mean 'loss_lip'"),
+        (dict(loss_forward_mappings=dict(loss_lipschitz={})), 'has no record for'),
+        (dict(loss_forward_mappings=dict(loss_lipschitz=dict(pupil={}))), "argument 'pupil' is unknown"),
+        (dict(loss_forward_mappings=dict(loss_lipschitz=dict(student=dict(recorder='taps')))), 'from_student'),
+    ],
+)
+def test_wrong_option_is_rejected_at_construction(changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_distillation(spectral_distiller(**changes))
+
+
+def test_maps_without_a_common_grid_are_rejected() -> None:
+    transformer = classifier()
+    transformer.update(
+        backbone=dict(type='VisionTransformer', arch='deit-tiny', img_size=64, patch_size=16, out_type='cls_token'),
+        neck=None,
+        head=dict(type='VisionTransformerClsHead', num_classes=3, in_channels=192),
+    )
+    taps = ['backbone.layers.0', 'backbone.layers.1', 'backbone.layers.2', 'backbone.layers.3']
+    model = build_distillation(spectral_distiller(teacher_taps=taps), teacher=transformer)
+    assert [a.conv.out_channels for a in model.distiller.adapters.values()] == [192] * 4
+    with pytest.raises(
+        ValueError, match=r"'backbone.patch_embed.projection' and 'backbone.layers.1' cannot be paired: 65 tokens"
+    ):
+        build_distillation(
+            spectral_distiller(teacher_taps=['backbone.patch_embed.projection', *taps[1:]]), teacher=transformer
+        )
+
+
+def test_non_finite_teacher_map_names_tap_and_iteration(batch) -> None:
+    model = build_distillation()
+    model.init_weights()
+    with torch.no_grad():
+        model.teacher.backbone.layer3[0].conv1.weight[0, 0, 0, 0] = torch.inf
+    with pytest.raises(RuntimeError, match=r"teacher's tap 'backbone.layer3' is not finite at iteration \d+"):
+        train_step(model, batch)
+
+
+def test_recorded_tensors_are_cleared_after_each_step(batch) -> None:
+    model = build_distillation()
+    model.init_weights()
+    train_step(model, batch)
+    for manager in (model.distiller.student_recorders, model.distiller.teacher_recorders):
+        assert all(recorder.data_buffer == [] for recorder in manager.recorders.values())
+
+
+@pytest.mark.parametrize('tap', ['backbone.layer4.1.bn1', 'backbone.layer4.1.bn2'])
+def test_map_that_the_network_overwrites_in_place_is_recorded_unchanged(batch, tap) -> None:
+    # A ReLU in place comes after bn1, and `out += identity` after bn2.
+    model = build_distillation(spectral_distiller(taps=['backbone.layer3', tap]), teacher=classifier(18))
+    for network in (model.student, model.teacher):
+        torch.nn.init.normal_(network.backbone.layer4[1].bn2.weight)
+        network.eval()
+    distiller = model.distiller
+    with distiller.student_recorders, distiller.teacher_recorders, torch.no_grad():
+        model.student(batch[0])
+        model.teacher(batch[0])
+    for from_student, network in ((True, model.student), (False, model.teacher)):
+        backbone, recorded = network.backbone, distiller.network_taps[from_student].read('tap1')
+        block = backbone.layer4[1]
+        x = backbone.layer4[0](distiller.network_taps[from_student].read('tap0').relu())
+        expected = block.bn1(block.conv1(x))
+        if tap.endswith('bn2'):
+            expected = block.bn2(block.conv2(expected.relu()))
+        torch.testing.assert_close(recorded, expected)
+
+
+def test_tap_overwritten_only_in_training_is_an_error_there(batch) -> None:
+    model = build_distillation(spectral_distiller(taps=['backbone.layer3', 'backbone.layer4.1.bn1']))
+    model.init_weights()
+    model.student.backbone.layer4[1].relu.inplace = True
+    with pytest.raises(RuntimeError, match=r"student's tap 'backbone.layer4.1.bn1' was overwritten.*copy=True"):
+        train_step(model, batch)
+
+
+def test_soft_targets_of_different_class_counts_are_rejected(batch) -> None:
+    side = dict(logits=dict(type='ModuleOutputs', source='head.fc'))
+    distiller = dict(
+        type='LipschitzDistiller',
+        student_recorders=side,
+        teacher_recorders=side,
+        distill_losses=dict(loss_kd=dict(type='KLDivergence', tau=4)),
+        loss_forward_mappings=dict(
+            loss_kd=dict(
+                preds_S=dict(from_student=True, recorder='logits'), preds_T=dict(from_student=False, recorder='logits')
+            )
+        ),
+    )
+    model = build_distillation(distiller)
+    model.init_weights()
+    assert train_step(model, batch)['distill.loss_kd'].isfinite()
+    with pytest.raises(ValueError, match=r"'preds_S': \(1, 3\), 'preds_T': \(1, 5\)"):
+        build_distillation(distiller, teacher=classifier(50, num_classes=5))

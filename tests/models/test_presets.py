@@ -1,0 +1,281 @@
+"""Losses by name: their expansion into MMRazor's vocabulary, and that the expansion trains the same."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from mmrazor.registry import MODELS
+
+from lckd_mm.errors import ConfigError
+from lckd_mm.models.presets import PRESETS, expand_distiller
+from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, ofd_distiller, train_step
+
+MAP_METHODS = [name for name, preset in PRESETS.items() if preset.reads == 'taps']
+LOGIT_METHODS = [name for name, preset in PRESETS.items() if preset.reads == 'logits']
+
+
+def distiller(losses: Any, **options: Any) -> dict:
+    return dict(type='LipschitzDistiller', taps=TAPS, losses=losses, **options)
+
+
+def first_losses(config: dict, batch: tuple, **changes: Any) -> dict:
+    model = build_distillation(config, **changes)
+    model.init_weights()
+    # MGD draws random masks.
+    torch.manual_seed(0)
+    losses = train_step(model, batch)
+    return {name: value.item() for name, value in losses.items() if name.startswith('distill.')}
+
+
+def test_all_promised_methods_have_a_preset() -> None:
+    expected = {'lipschitz', 'ofd', 'kd', 'dkd', 'dist', 'pkd', 'cwd', 'at', 'mgd', 'fitnet', 'rkd'}
+    assert expected == PRESETS.keys()
+
+
+@pytest.mark.parametrize('method', sorted(PRESETS))
+def test_every_method_trains_student_and_reaches_its_backbone(method: str, batch: tuple) -> None:
+    model = build_distillation(distiller([method]))
+    model.init_weights()
+    model.train()
+    losses = model(*batch, mode='loss')
+    distill = {name: value for name, value in losses.items() if name.startswith(f'distill.loss_{method}')}
+    assert distill
+    sum(distill.values()).backward()
+    assert sum(p.grad.abs().sum() for p in model.student.backbone.parameters() if p.grad is not None) > 0
+    assert all(p.grad is None for p in model.teacher.parameters())
+
+
+@pytest.mark.parametrize('method', sorted(PRESETS))
+def test_expanded_config_gives_the_same_first_loss(method: str, batch: tuple) -> None:
+    config = distiller([method])
+    expanded = expand_distiller(config)
+    assert 'losses' not in expanded
+    assert first_losses(expanded, batch) == first_losses(config, batch)
+
+
+def test_preset_of_two_methods_equals_the_written_mappings(batch: tuple) -> None:
+    written = ofd_distiller()
+    written['distill_losses']['loss_lipschitz'] = dict(type='LipschitzLoss', distance='relative', loss_weight=0.25)
+    named = distiller([dict(type='lipschitz', distance='relative', loss_weight=0.25), 'ofd'])
+    assert first_losses(named, batch) == first_losses(written, batch)
+
+
+@pytest.mark.parametrize(
+    ('method', 'loss', 'arguments'),
+    [
+        ('kd', dict(type='KLDivergence', tau=4, loss_weight=0.9), ('preds_S', 'preds_T')),
+        ('dist', dict(type='DISTLoss', loss_weight=2.0), ('logits_S', 'logits_T')),
+    ],
+)
+def test_logit_methods_equal_mmrazors_config(method: str, loss: dict, arguments: tuple, batch: tuple) -> None:
+    recorders = dict(fc=dict(type='ModuleOutputs', source='head.fc'))
+    stock = dict(
+        type='ConfigurableDistiller',
+        student_recorders=recorders,
+        teacher_recorders=recorders,
+        distill_losses={f'loss_{method}': loss},
+        loss_forward_mappings={
+            f'loss_{method}': {
+                name: dict(recorder='fc', from_student=from_student)
+                for name, from_student in zip(arguments, (True, False))
+            }
+        },
+    )
+    assert first_losses(distiller([method]), batch) == first_losses(stock, batch)
+
+
+def test_dkd_equals_mmrazors_config(batch: tuple) -> None:
+    fc = dict(type='ModuleOutputs', source='head.fc')
+    stock = dict(
+        type='ConfigurableDistiller',
+        student_recorders=dict(fc=fc, gt_labels=dict(type='ModuleInputs', source='head.loss_module')),
+        teacher_recorders=dict(fc=fc),
+        distill_losses=dict(loss_dkd=dict(type='DKDLoss', tau=1, beta=0.5, loss_weight=1, reduction='mean')),
+        loss_forward_mappings=dict(
+            loss_dkd=dict(
+                preds_S=dict(from_student=True, recorder='fc'),
+                preds_T=dict(from_student=False, recorder='fc'),
+                gt_labels=dict(recorder='gt_labels', from_student=True, data_idx=1),
+            )
+        ),
+    )
+    assert first_losses(distiller(['dkd']), batch) == first_losses(stock, batch)
+
+
+@pytest.mark.parametrize(
+    ('method', 'loss'),
+    [
+        ('cwd', dict(type='ChannelWiseDivergence', tau=1, loss_weight=5)),
+        ('at', dict(type='ATLoss', loss_weight=1000.0)),
+        ('fitnet', dict(type='L2Loss', loss_weight=10)),
+        ('pkd', dict(type='PKDLoss', loss_weight=6)),
+    ],
+)
+def test_map_methods_equal_the_sum_of_mmrazors_losses(method: str, loss: dict, batch: tuple) -> None:
+    # Equal channel counts: MMRazor's configs have no adapters.
+    teacher = classifier(18)
+    arguments = ('s_feature', 't_feature') if method in ('at', 'fitnet') else ('preds_S', 'preds_T')
+    # Presets record before the activation.
+    recorders = {f'stage{i}': dict(type='PreActivation', source=tap) for i, tap in enumerate(TAPS)}
+    stock = dict(
+        type='ConfigurableDistiller',
+        student_recorders=recorders,
+        teacher_recorders=recorders,
+        distill_losses={f'loss_{stage}': loss for stage in recorders},
+        loss_forward_mappings={
+            f'loss_{stage}': {
+                name: dict(recorder=stage, from_student=from_student)
+                for name, from_student in zip(arguments, (True, False))
+            }
+            for stage in recorders
+        },
+    )
+    expected = sum(first_losses(stock, batch, teacher=teacher).values())
+    actual = first_losses(distiller([method]), batch, teacher=teacher)[f'distill.loss_{method}']
+    assert actual == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_is_named_after_type_or_name() -> None:
+    expanded = expand_distiller(
+        distiller(['lipschitz', dict(type='pkd', name='late', taps=TAPS[3:]), dict(type='pkd', name='loss_early')])
+    )
+    assert list(expanded['distill_losses']) == ['loss_lipschitz', 'loss_late', 'loss_early']
+
+
+def test_entry_with_its_own_taps_leaves_the_common_taps_to_the_others() -> None:
+    expanded = expand_distiller(
+        distiller(['lipschitz', dict(type='pkd', taps=['neck']), dict(type='cwd', taps=[TAPS[1]])], adapters=[None] * 4)
+    )
+    mappings = expanded['loss_forward_mappings']
+    assert expanded['taps'] == [*TAPS, 'neck']
+    assert mappings['loss_lipschitz']['student']['recorder'] == ['tap0', 'tap1', 'tap2', 'tap3']
+    assert mappings['loss_pkd']['preds_T']['recorder'] == ['tap4']
+    assert mappings['loss_cwd']['teacher']['recorder'] == ['tap1']
+    assert expanded['adapters'] == [None] * 4 + ['auto']
+
+
+def test_entry_can_tap_student_and_teacher_at_different_layers() -> None:
+    expanded = expand_distiller(distiller([dict(type='pkd', student_taps=['a'], teacher_taps=['b'])]))
+    assert expanded['student_taps'] == [*TAPS, 'a']
+    assert expanded['teacher_taps'] == [*TAPS, 'b']
+
+
+def test_dict_form_equals_list_form_and_none_removes_an_entry() -> None:
+    as_list = expand_distiller(distiller(['lipschitz', dict(type='pkd', name='deep', loss_weight=2.0)]))
+    as_dict = dict(lipschitz={}, deep=dict(type='pkd', loss_weight=2.0), ofd=None)
+    assert expand_distiller(distiller(as_dict)) == as_list
+
+
+def test_expansion_changes_neither_its_input_nor_an_expanded_config() -> None:
+    config = distiller(['lipschitz', dict(type='pkd', taps=['neck'])])
+    before = copy.deepcopy(config)
+    expanded = expand_distiller(config)
+    assert config == before
+    assert expand_distiller(expanded) == expanded
+
+
+def test_losses_and_written_mappings_are_combined(batch: tuple) -> None:
+    recorders = dict(fc=dict(type='ModuleOutputs', source='head.fc'))
+    config = distiller(
+        ['lipschitz', dict(type='pkd', taps=[TAPS[3]])],
+        student_recorders=recorders,
+        teacher_recorders=recorders,
+        connectors=dict(norms=dict(type='SpectralNormConnector')),
+        distill_losses=dict(loss_norms=dict(type='LipschitzLoss'), loss_own=dict(type='KLDivergence')),
+        loss_forward_mappings=dict(
+            loss_own=dict(
+                preds_S=dict(from_student=True, recorder='fc'), preds_T=dict(from_student=False, recorder='fc')
+            ),
+            loss_norms=dict(
+                student=dict(from_student=True, recorder='taps', connector='norms'),
+                teacher=dict(from_student=False, recorder='taps', connector='norms'),
+            ),
+        ),
+    )
+    names = {f'distill.loss_{name}' for name in ('own', 'norms', 'lipschitz', 'pkd')}
+    assert first_losses(config, batch).keys() == names
+
+
+def test_tap_with_a_tuple_stands_for_all_its_levels(batch: tuple) -> None:
+    pyramid = [dict(classifier(depth)) for depth in (18, 50)]
+    for config in pyramid:
+        config['backbone'] = dict(config['backbone'], out_indices=(0, 1, 2, 3))
+    changes = dict(architecture=pyramid[0], teacher=pyramid[1])
+    model = build_distillation(distiller(['lipschitz', dict(type='pkd', taps=['backbone'])]), **changes)
+    model.init_weights()
+    losses = train_step(model, batch)
+    assert losses['distill.loss_pkd'].isfinite()
+    levels = [f'tap4_level{level}' for level in range(4)]
+    assert list(model.distiller.adapters) == ['tap0', 'tap1', 'tap2', 'tap3', *levels]
+
+
+@pytest.mark.parametrize(
+    ('losses', 'options', 'message'),
+    [
+        (['lipshitz'], {}, "method 'lipshitz' is unknown.*did you mean 'lipschitz'"),
+        ([dict(type='kd', temperature=4)], {}, "option of 'kd' 'temperature' is unknown.*'tau'"),
+        ([dict(loss_weight=1)], {}, 'method None is unknown'),
+        (['kd', dict(type='kd', tau=1)], {}, "two entries named 'loss_kd'.*name="),
+        ('lipschitz', {}, "losses='lipschitz' is a str"),
+        (['lipschitz'], dict(taps=None), "'loss_lipschitz' has no taps"),
+        ([dict(type='pkd', student_taps=['a'])], dict(taps=None), "taps of the loss 'loss_pkd'"),
+        ([dict(type='pkd', taps='neck')], {}, "taps of the loss 'loss_pkd'.*two lists"),
+        ([dict(type='kd', taps=['a', 'b'])], {}, 'name one layer with class scores'),
+        (['kd'], dict(distill_losses=dict(loss_kd=dict(type='KLDivergence'))), "both define 'loss_kd'"),
+    ],
+)
+def test_wrong_losses_are_rejected_in_one_sentence(losses: Any, options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        expand_distiller({**distiller(losses), **options})
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('losses', 'message'),
+    [
+        ([dict(type='pkd', taps=['backbone.layer5'])], "student's tap 'backbone.layer5' is unknown"),
+        ([dict(type='ofd', taps=['backbone.layer4.1.conv2'])], 'does not end in a BN'),
+        ([dict(type='kd', taps=['backbone.layer1'])], "loss 'loss_kd' cannot be computed"),
+    ],
+)
+def test_taps_that_do_not_fit_a_method_are_rejected_when_the_models_are_known(losses: list, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_distillation(distiller(losses))
+
+
+def test_model_without_class_scores_rejects_losses_on_them() -> None:
+    headless = dict(classifier(), head=None)
+    with pytest.raises(ConfigError, match='has no head with a layer of `num_classes` outputs'):
+        build_distillation(distiller(['kd']), architecture=headless)
+
+
+@pytest.mark.parametrize('method', MAP_METHODS)
+def test_map_methods_accept_channels_last_maps(method: str, batch: tuple) -> None:
+    model = build_distillation(distiller([method]))
+    model.init_weights()
+    model.to(memory_format=torch.channels_last)
+    images = batch[0].to(memory_format=torch.channels_last)
+    losses = train_step(model, (images, batch[1]))
+    assert all(value.isfinite().all() for value in losses.values())
+
+
+def test_user_can_register_a_method() -> None:
+    from lckd_mm.models.presets import Expansion, register_preset
+    from lckd_mm.models.presets.registry import both
+
+    @register_preset('test_only')
+    def l1(loss_weight: float = 1.0) -> Expansion:
+        return Expansion(
+            losses={'': dict(type='TapwiseLoss', loss=dict(type='L1Loss'), loss_weight=loss_weight)},
+            records={'': both('taps', 'student', 'teacher')},
+        )
+
+    try:
+        with pytest.raises(ConfigError, match="'test_only' is registered already"):
+            register_preset('test_only')
+        assert MODELS.get('L1Loss') is not None
+        model = build_distillation(distiller([dict(type='test_only', loss_weight=2.0)]))
+        assert model.distiller.distill_losses['loss_test_only'].loss_weight == 2.0
+    finally:
+        del PRESETS['test_only']
