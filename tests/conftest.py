@@ -1,12 +1,24 @@
-import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_sample_images
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--slow', action='store_true', help='run the long proofs as well')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption('--slow'):
+        for item in items:
+            if 'slow' in item.keywords:
+                item.add_marker(pytest.mark.skip(reason='a long proof: give --slow to run it'))
 
 
 @pytest.fixture(scope='session')
 def photographs() -> torch.Tensor:
-    """Four crops of two real photographs, normalised, (4, 3, 224, 224)."""
+    """Four crops of two photographs, normalized, (4, 3, 224, 224)."""
+    import numpy as np
+    from sklearn.datasets import load_sample_images
+
     images = np.stack(
         [i[y : y + 224, x : x + 224] for i in load_sample_images().images for y, x in ((0, 0), (150, 300))]
     )
