@@ -1,10 +1,20 @@
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 
 import lckd_mm  # noqa: F401  (registers the hooks)
+
+
+@pytest.fixture(autouse=True)
+def _restored_managers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the process-wide scope, log and visualizer that a Runner creates."""
+    for manager in (DefaultScope, MessageHub, MMLogger, Visualizer):
+        monkeypatch.setattr(manager, '_instance_dict', manager._instance_dict.copy())
 
 
 @pytest.mark.parametrize('in_default_hooks', [True, False])

@@ -125,14 +125,16 @@ def test_an_invalid_depth_or_stage_is_rejected(build: Callable[[], nn.Module], m
         build()
 
 
-@pytest.mark.parametrize('config', [dict(type='PyramidNet', depth=20, alpha=12), dict(type='CIFARResNet', depth=14)])
+@pytest.mark.parametrize(
+    'config', [dict(type='mmrazor.PyramidNet', depth=20, alpha=12), dict(type='mmrazor.CIFARResNet', depth=14)]
+)
 def test_a_classifier_config_can_name_the_backbone(config: dict[str, Any]) -> None:
     backbone = MODELS.build(config)
     model = MODELS.build(
         dict(
             type='mmpretrain.ImageClassifier',
             _scope_='mmpretrain',
-            backbone=dict(config, type=f'mmrazor.{config["type"]}'),
+            backbone=config,
             neck=dict(type='GlobalAveragePooling'),
             head=dict(type='LinearClsHead', num_classes=3, in_channels=backbone.out_channels),
         )

@@ -25,7 +25,7 @@ class AnnotationCheckHook(Hook):
         ConfigValueError: An annotation is wrong; the error names the image, the fault and the fix.
 
     Example:
-        >>> HOOKS.build(dict(type='AnnotationCheckHook')).priority
+        >>> AnnotationCheckHook().priority
         'VERY_HIGH'
     """
 

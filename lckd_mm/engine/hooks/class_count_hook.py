@@ -22,7 +22,7 @@ class ClassCountHook(Hook):
             data.
 
     Example:
-        >>> HOOKS.build(dict(type='ClassCountHook')).priority
+        >>> ClassCountHook().priority
         'NORMAL'
     """
 

@@ -54,7 +54,7 @@ class LipschitzBalanceHook(LossWeightHook):
             not positive; see also :meth:`LossWeightHook.before_train`.
 
     Example:
-        >>> hook = HOOKS.build(dict(type='LipschitzBalanceHook', measure='gradient', share=0.25))
+        >>> hook = LipschitzBalanceHook(share=0.25, measure='gradient')
         >>> hook.loss, hook.momentum
         ('loss_lipschitz', 0.5)
     """

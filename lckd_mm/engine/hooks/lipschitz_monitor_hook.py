@@ -44,7 +44,7 @@ class LipschitzMonitorHook(Hook):
         ConfigValueError: ``interval`` is not positive. Before training: the distiller does not report spectral norms.
 
     Example:
-        >>> HOOKS.build(dict(type='LipschitzMonitorHook', interval=50)).interval
+        >>> LipschitzMonitorHook(interval=50).interval
         50
     """
 
