@@ -1,3 +1,17 @@
-from .hooks import LipschitzBalanceHook, LipschitzMonitorHook, LossWeightSchedulerHook
+from .hooks import (
+    AnnotationCheckHook,
+    ClassCountHook,
+    LipschitzBalanceHook,
+    LipschitzMonitorHook,
+    LossWeightHook,
+    LossWeightSchedulerHook,
+)
 
-__all__ = ['LipschitzBalanceHook', 'LipschitzMonitorHook', 'LossWeightSchedulerHook']
+__all__ = [
+    'AnnotationCheckHook',
+    'ClassCountHook',
+    'LipschitzBalanceHook',
+    'LipschitzMonitorHook',
+    'LossWeightHook',
+    'LossWeightSchedulerHook',
+]

@@ -1,15 +1,13 @@
-"""The masks of the demonstration set as figure and ground."""
-
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmengine.registry import DATASETS, DefaultScope
 
-import lckd_mm  # noqa: F401
+import lckd_mm.datasets  # noqa: F401  (registers DigitMasks)
 
 
-def test_ten_digits_become_one_class_and_their_contours_stay_void(tmp_path: Path) -> None:
+def test_ten_digits_become_one_class_and_their_contours_stay_ignored(tmp_path: Path) -> None:
     mask = np.arange(12, dtype=np.uint8)
     mask[11] = 255
     cv2.imwrite(str(tmp_path / 'a.png'), np.stack([mask, mask]))

@@ -6,6 +6,7 @@ from mmdet.models.dense_heads import RPNHead
 from torch import nn
 
 from lckd_mm.engine.hooks import ClassCountHook
+from lckd_mm.errors import ConfigValueError
 
 
 def _runner(model: nn.Module, train: Any = ('a', 'b', 'c'), val: Any = ('a', 'b', 'c')) -> SimpleNamespace:
@@ -18,32 +19,32 @@ def _model(num_classes: int) -> nn.Module:
     model.roi_head = nn.Module()
     model.roi_head.bbox_head = nn.Module()
     model.roi_head.bbox_head.num_classes = num_classes
-    # Tells objects from background: one class, whatever the data have.
+    # It distinguishes objects from background and has one class for all data sets.
     model.rpn_head = RPNHead(in_channels=4, feat_channels=4, num_classes=1)
     return model
 
 
-def test_heads_of_as_many_classes_pass_and_so_do_data_without_names() -> None:
+def test_matching_heads_and_data_without_class_names_are_accepted() -> None:
     ClassCountHook().before_train(_runner(_model(3)))
     ClassCountHook().before_train(_runner(_model(5), train=None, val=None))
 
 
 @pytest.mark.parametrize('num_classes', [2, 4])
-def test_another_number_is_refused_with_the_option_that_mends_it(num_classes: int) -> None:
+def test_another_number_of_classes_is_rejected_with_the_option_to_set(num_classes: int) -> None:
     message = rf'roi_head.bbox_head has num_classes={num_classes}.*3 classes \(a, b, c\).*bbox_head.num_classes=3'
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigValueError, match=message):
         ClassCountHook().before_train(_runner(_model(num_classes)))
 
 
-def test_of_a_distillation_the_student_counts() -> None:
+def test_only_the_student_of_a_distillation_is_checked() -> None:
     distillation = nn.Module()
     distillation.architecture, distillation.teacher = _model(3), _model(80)
     ClassCountHook().before_train(_runner(distillation))
     distillation.architecture = _model(80)
-    with pytest.raises(ValueError, match='num_classes=80'):
+    with pytest.raises(ConfigValueError, match='num_classes=80'):
         ClassCountHook().before_train(_runner(distillation))
 
 
-def test_validation_data_of_other_classes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r'validation data have 5 classes \(a, b, c, d, \.\.\.\).*same classes'):
+def test_validation_data_with_other_classes_are_rejected() -> None:
+    with pytest.raises(ConfigValueError, match=r'validation data have 5 classes \(a, b, c, d, \.\.\.\).*same classes'):
         ClassCountHook().before_train(_runner(_model(3), val=tuple('abcde')))

@@ -4,21 +4,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.logging import MessageHub
-from torch import nn
+from torch import Tensor, nn
 
 from lckd_mm.engine import LipschitzBalanceHook
+from lckd_mm.errors import ConfigError
 from lckd_mm.models import LipschitzLoss
 
-from ..models.conftest import batch, build, spectral_distiller  # noqa: F401
+from ..helpers.runners import distillation_model, fake_runner
+from ..helpers.small_classifiers import build_distillation, classification_batch
 
 
 def _runner(weight: float = 2.0) -> SimpleNamespace:
-    model = nn.Module()
-    model.distiller = nn.Module()
-    model.distiller.distill_losses = nn.ModuleDict(dict(loss_lipschitz=LipschitzLoss(loss_weight=weight)))
-    hub = MessageHub.get_instance('lipschitz_balance_hook')
-    return SimpleNamespace(model=model, message_hub=hub, iter=0, _resume=True)
+    return fake_runner(distillation_model(dict(loss_lipschitz=LipschitzLoss(loss_weight=weight))), _resume=True)
 
 
 def _weight(runner: SimpleNamespace) -> float:
@@ -26,7 +23,7 @@ def _weight(runner: SimpleNamespace) -> float:
 
 
 def _step(hook: LipschitzBalanceHook, runner: SimpleNamespace, unweighted: float, rest: float) -> float:
-    """One iteration with these losses; returns the share that the term had."""
+    """Run one iteration with these losses and return the share of the Lipschitz loss."""
     term = _weight(runner) * unweighted
     outputs = {'loss': torch.tensor(term + rest), 'distill.loss_lipschitz': torch.tensor(term)}
     hook.after_train_iter(runner, runner.iter, outputs=outputs)
@@ -34,14 +31,14 @@ def _step(hook: LipschitzBalanceHook, runner: SimpleNamespace, unweighted: float
     return term / (term + rest) if term + rest else math.nan
 
 
-def _readings(n: int, seed: int = 0) -> list:
+def _loss_values(num_iters: int, seed: int = 0) -> list[tuple[float, float]]:
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.rand(n, 2, generator=generator) + 0.5
+    noise = torch.rand(num_iters, 2, generator=generator) + 0.5
     return [(0.3 * a / (1 + i), 4 * b) for i, (a, b) in enumerate(noise.tolist())]
 
 
 @pytest.mark.parametrize('share', [0.05, 0.1, 0.2])
-def test_the_share_is_held_from_the_second_iteration_on_where_losses_are_steady(share: float) -> None:
+def test_with_constant_losses_the_share_is_exact_from_the_second_iteration_on(share: float) -> None:
     hook, runner = LipschitzBalanceHook(share), _runner()
     hook.before_train(runner)
     shares = [_step(hook, runner, 0.01, 5.0) for _ in range(5)]
@@ -49,16 +46,16 @@ def test_the_share_is_held_from_the_second_iteration_on_where_losses_are_steady(
     assert shares[1:] == pytest.approx([share] * 4)
 
 
-def test_the_share_is_held_on_average_while_the_term_shrinks_and_all_is_noisy() -> None:
+def test_with_noisy_decreasing_losses_the_share_is_correct_on_average() -> None:
     hook, runner = LipschitzBalanceHook(0.1), _runner()
     hook.before_train(runner)
-    shares = [_step(hook, runner, *reading) for reading in _readings(200)]
+    shares = [_step(hook, runner, *value_pair) for value_pair in _loss_values(200)]
     assert sum(shares[50:]) / 150 == pytest.approx(0.1, abs=0.03)
 
 
-def test_without_smoothing_the_weight_follows_the_last_reading() -> None:
+def test_without_smoothing_the_weight_follows_the_last_iteration() -> None:
     hook, runner = LipschitzBalanceHook(0.2, momentum=0.0), _runner()
-    for unweighted, rest in _readings(3):
+    for unweighted, rest in _loss_values(3):
         _step(hook, runner, unweighted, rest)
         assert _weight(runner) == pytest.approx(0.25 * rest / unweighted, rel=1e-5)
 
@@ -66,12 +63,12 @@ def test_without_smoothing_the_weight_follows_the_last_reading() -> None:
 @pytest.mark.parametrize(
     ('unweighted', 'rest'), [(0.0, 5.0), (0.01, 0.0), (0.0, 0.0), (math.nan, 5.0), (math.inf, 5.0), (0.01, math.nan)]
 )
-@pytest.mark.parametrize('at', [0, 3])
-def test_a_loss_that_is_zero_or_not_finite_leaves_weight_and_averages_alone(
-    unweighted: float, rest: float, at: int
+@pytest.mark.parametrize('num_iters', [0, 3])
+def test_a_loss_that_is_zero_or_not_finite_leaves_weight_and_averages_unchanged(
+    unweighted: float, rest: float, num_iters: int
 ) -> None:
     hook, runner = LipschitzBalanceHook(0.1), _runner()
-    for _ in range(at):
+    for _ in range(num_iters):
         _step(hook, runner, 0.01, 5.0)
     before = _weight(runner)
     _step(hook, runner, unweighted, rest)
@@ -80,34 +77,34 @@ def test_a_loss_that_is_zero_or_not_finite_leaves_weight_and_averages_alone(
     assert _weight(runner) == pytest.approx(5 / 0.01 / 9)
 
 
-def test_the_weight_is_not_raised_above_its_bound() -> None:
+def test_the_weight_does_not_exceed_its_bound() -> None:
     hook, runner = LipschitzBalanceHook(0.1, max_weight=7.0), _runner()
     _step(hook, runner, 1e-6, 5.0)
     assert _weight(runner) == 7.0
 
 
-def test_a_resumed_training_goes_on_with_the_same_bits() -> None:
-    readings = _readings(10)
+def test_a_resumed_training_continues_bit_identically() -> None:
+    values = _loss_values(10)
     hook, runner = LipschitzBalanceHook(), _runner()
     hook.before_train(runner)
-    for reading in readings[:5]:
-        _step(hook, runner, *reading)
+    for value_pair in values[:5]:
+        _step(hook, runner, *value_pair)
     checkpoint: dict = {}
     hook.before_save_checkpoint(runner, checkpoint)
     state = checkpoint['lipschitz_balance']['loss_lipschitz']
-    assert all(type(value) is float for value in state.values()), 'a checkpoint is plain data'
+    assert all(type(value) is float for value in state.values()), 'a checkpoint contains only plain data'
 
     resumed, new_runner = LipschitzBalanceHook(), _runner()
     resumed.after_load_checkpoint(new_runner, copy.deepcopy(checkpoint))
     resumed.before_train(new_runner)
     assert _weight(new_runner) == _weight(runner)
-    for reading in readings[5:]:
-        _step(hook, runner, *reading)
-        _step(resumed, new_runner, *reading)
+    for value_pair in values[5:]:
+        _step(hook, runner, *value_pair)
+        _step(resumed, new_runner, *value_pair)
         assert _weight(new_runner) == _weight(runner)
 
 
-def test_a_checkpoint_of_which_only_the_weights_are_loaded_does_not_set_the_balance() -> None:
+def test_loading_only_weights_does_not_restore_the_state() -> None:
     hook, runner = LipschitzBalanceHook(), _runner()
     runner._resume = False
     hook.after_load_checkpoint(
@@ -133,16 +130,17 @@ def test_weight_and_share_are_logged() -> None:
         (dict(momentum=1.0), r'momentum=1.0 is outside \[0, 1\)'),
         (dict(max_weight=0), 'max_weight=0'),
         (dict(interval=0), 'interval=0'),
-        (dict(of='gradients'), "did you mean 'gradient'"),
+        (dict(measure='gradients'), "did you mean 'gradient'"),
         (dict(measure_interval=0), 'measure_interval=0'),
     ],
 )
-def test_bad_settings_are_refused(settings: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_invalid_settings_are_rejected(settings: dict[str, float | str], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
         LipschitzBalanceHook(**settings)
+    assert isinstance(error.value, ConfigError)
 
 
-def test_what_cannot_be_balanced_is_refused_before_training() -> None:
+def test_a_loss_that_cannot_be_balanced_is_rejected_before_training() -> None:
     with pytest.raises(ValueError, match="did you mean 'loss_lipschitz'"):
         LipschitzBalanceHook(loss='loss_lip').before_train(_runner())
     with pytest.raises(ValueError, match=r'loss_weight=0\.0'):
@@ -151,75 +149,75 @@ def test_what_cannot_be_balanced_is_refused_before_training() -> None:
         LipschitzBalanceHook().before_train(SimpleNamespace(model=nn.Linear(1, 1)))
 
 
-def _distillation(build) -> nn.Module:  # noqa: F811
-    model = build(spectral_distiller())
+def _distillation() -> nn.Module:
+    model = build_distillation()
     model.init_weights()
     for module in model.modules():
-        # The last BN of a residual block is zero at first.
+        # The weight of the last BN of a residual block is initialized with zero.
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
     return model.train()
 
 
-def _gradient_lengths(model: nn.Module, losses: dict) -> dict:
-    """Of the term and of the rest, by whole backward passes one after the other."""
-    found = {}
+def _gradient_norms(model: nn.Module, losses: dict[str, Tensor]) -> dict[str, float]:
+    """Compute the gradient norms of the Lipschitz loss and of the other losses by two separate backward passes."""
+    norms = {}
     for side in ('term', 'rest'):
         model.zero_grad()
         values = [
             value for name, value in losses.items() if 'loss' in name and name.startswith('distill') == (side == 'term')
         ]
         sum(values).backward(retain_graph=True)
-        # What the term does not reach, the classifier's head, does not count.
-        grads = [p.grad for p in model.student.backbone.parameters()]
-        found[side] = math.sqrt(sum(float(grad.square().sum()) for grad in grads))
-    return found
+        # The Lipschitz loss does not reach the classifier's head, which therefore does not count.
+        gradients = [p.grad for p in model.student.backbone.parameters()]
+        norms[side] = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
+    return norms
 
 
 @pytest.mark.parametrize('share', [0.1, 0.25])
-def test_the_gradient_of_the_term_gets_its_share(build, batch, share: float) -> None:  # noqa: F811
-    model = _distillation(build)
+def test_the_gradient_norm_of_the_loss_gets_its_share(share: float) -> None:
+    model = _distillation()
     runner = _runner()
     runner.model = model
-    hook = LipschitzBalanceHook(share, of='gradient', momentum=0.0)
+    hook = LipschitzBalanceHook(share, measure='gradient', momentum=0.0)
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)
-    total, outputs = model.parse_losses(model(*batch, mode='loss'))
+    total, outputs = model.parse_losses(model(*classification_batch(), mode='loss'))
     assert all(parameter.grad is None for parameter in model.parameters())
-    # What was measured does not keep the iteration from its own backward pass.
+    # The measurement leaves the graph intact for the backward pass of the iteration.
     total.backward()
     hook.after_train_iter(runner, 0, outputs=outputs)
-    lengths = _gradient_lengths(model, model(*batch, mode='loss'))
-    assert lengths['term'] / (lengths['term'] + lengths['rest']) == pytest.approx(share, rel=1e-3)
+    norms = _gradient_norms(model, model(*classification_batch(), mode='loss'))
+    assert norms['term'] / (norms['term'] + norms['rest']) == pytest.approx(share, rel=1e-3)
     assert runner.message_hub.get_scalar('train/weight_loss_lipschitz').current() == pytest.approx(_weight(runner))
 
 
-def test_gradients_are_measured_often_at_first_and_then_at_the_interval(build, batch) -> None:  # noqa: F811
-    model = _distillation(build)
+def test_gradients_are_measured_at_powers_of_two_and_then_at_the_interval() -> None:
+    model = _distillation()
     runner = _runner()
     runner.model = model
-    hook = LipschitzBalanceHook(of='gradient', measure_interval=10)
+    hook = LipschitzBalanceHook(measure='gradient', measure_interval=10)
     hook.before_train(runner)
     measured = []
     for runner.iter in range(22):
         hook.before_train_iter(runner, runner.iter)
         with torch.no_grad():
-            # An evaluation in between is none.
-            model(*batch, mode='loss')
-        if hook._is_due:
+            # A forward pass without gradients is not measured.
+            model(*classification_batch(), mode='loss')
+        if hook._is_measurement_due:
             measured.append(runner.iter)
     assert measured == [0, 1, 2, 4, 8, 10, 20]
 
 
-def test_without_a_loss_to_compare_with_the_weight_stays(build, batch) -> None:  # noqa: F811
-    model = _distillation(build)
+def test_without_any_other_loss_the_weight_does_not_change() -> None:
+    model = _distillation()
     model.calculate_student_loss = False
     runner = _runner()
     runner.model = model
     before = _weight(runner)
-    hook = LipschitzBalanceHook(of='gradient')
+    hook = LipschitzBalanceHook(measure='gradient')
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)
-    _, outputs = model.parse_losses(model(*batch, mode='loss'))
+    _, outputs = model.parse_losses(model(*classification_batch(), mode='loss'))
     hook.after_train_iter(runner, 0, outputs=outputs)
     assert _weight(runner) == before

@@ -1,19 +1,28 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from mmrazor.registry import MODELS
 from torch import nn
 
+from lckd_mm.errors import ConfigValueError
 from lckd_mm.models import CIFARResNet, MobileNetV1, PyramidNet
 
 
-def _millions(backbone: nn.Module, n_classes: int) -> float:
-    """Parameters with a linear classifier on the pooled last map."""
-    head = nn.Linear(backbone.out_channels, n_classes)
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def _millions_of_parameters(backbone: nn.Module, num_classes: int) -> float:
+    """Count the parameters together with a linear classifier on the pooled last map."""
+    head = nn.Linear(backbone.out_channels, num_classes)
     return sum(p.numel() for module in (backbone, head) for p in module.parameters()) / 1e6
 
 
 @pytest.mark.parametrize(
-    ('backbone', 'n_classes', 'millions'),
+    ('build', 'num_classes', 'millions'),
     [
         (lambda: PyramidNet(200, 240), 100, 26.84),
         (lambda: PyramidNet(110, 84, bottleneck=False), 100, 3.91),
@@ -22,8 +31,10 @@ def _millions(backbone: nn.Module, n_classes: int) -> float:
     ],
     ids=['PyramidNet-200', 'PyramidNet-110', 'ResNet-56', 'MobileNet v1'],
 )
-def test_parameter_counts_are_the_published_ones(backbone: callable, n_classes: int, millions: float) -> None:
-    assert _millions(backbone(), n_classes) == pytest.approx(millions, abs=0.005)
+def test_parameter_counts_are_the_published_ones(
+    build: Callable[[], nn.Module], num_classes: int, millions: float
+) -> None:
+    assert _millions_of_parameters(build(), num_classes) == pytest.approx(millions, abs=0.005)
 
 
 SMALL = {
@@ -35,21 +46,21 @@ SMALL = {
 
 
 @pytest.mark.parametrize('name', SMALL)
-def test_every_stage_halves_the_map_and_can_be_asked_for(name: str) -> None:
+def test_each_stage_halves_the_map_and_can_be_returned(name: str) -> None:
     build, size, _ = SMALL[name]
-    n_stages = len(build().stages)
-    backbone = build(out_indices=tuple(range(n_stages))).eval()
+    num_stages = len(build().stages)
+    backbone = build(out_indices=tuple(range(num_stages))).eval()
     maps = backbone(torch.randn(2, 3, size, size))
     first = size // 2 if name == 'mobilenet' else size
-    assert [m.shape[2] for m in maps] == [first // 2**i for i in range(n_stages)]
+    assert [m.shape[2] for m in maps] == [first // 2**i for i in range(num_stages)]
     assert maps[-1].shape[1] == backbone.out_channels
     (last,) = build(out_indices=(-1,)).eval()(torch.randn(2, 3, size, size))
     assert last.shape == maps[-1].shape
-    assert (last >= 0).all(), 'a ReLU ends the network'
+    assert (last >= 0).all(), 'the network ends in a ReLU'
 
 
 @pytest.mark.parametrize('name', SMALL)
-def test_frozen_stages_are_neither_trained_nor_in_training_mode(name: str) -> None:
+def test_frozen_stages_have_no_gradients_and_stay_in_evaluation_mode(name: str) -> None:
     build, size, _ = SMALL[name]
     backbone = build(frozen_stages=1)
     backbone.train()
@@ -62,7 +73,7 @@ def test_frozen_stages_are_neither_trained_nor_in_training_mode(name: str) -> No
 
 
 @pytest.mark.parametrize('name', SMALL)
-def test_norm_eval_keeps_the_running_statistics(name: str) -> None:
+def test_norm_eval_freezes_the_running_statistics(name: str) -> None:
     build, size, _ = SMALL[name]
     for norm_eval in (False, True):
         backbone = build(norm_eval=norm_eval)
@@ -74,7 +85,7 @@ def test_norm_eval_keeps_the_running_statistics(name: str) -> None:
 
 
 @pytest.mark.parametrize('name', SMALL)
-def test_the_initialisation_is_the_published_one(name: str) -> None:
+def test_the_initialization_is_the_published_one(name: str) -> None:
     backbone = SMALL[name][0]()
     backbone.init_weights()
     for module in backbone.modules():
@@ -82,11 +93,11 @@ def test_the_initialisation_is_the_published_one(name: str) -> None:
             assert module.weight.eq(1).all()
             assert module.bias.eq(0).all()
         elif isinstance(module, nn.Conv2d) and module.weight.numel() > 2000:
-            fan_out = module.out_channels * module.weight[0, 0].numel()  # torch's count, groups or not
+            fan_out = module.out_channels * module.weight[0, 0].numel()  # torch counts it without groups.
             assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
 
 
-def test_pyramid_widens_by_alpha_and_pads_its_shortcuts_with_zeros() -> None:
+def test_pyramid_net_adds_alpha_channels_and_pads_its_shortcuts_with_zeros() -> None:
     backbone = PyramidNet(14, 12, bottleneck=False)
     widths = [block.out_channels for stage in backbone.stages for block in getattr(backbone, stage)]
     assert widths == [18, 20, 22, 24, 26, 28]
@@ -102,26 +113,28 @@ def test_pyramid_widens_by_alpha_and_pads_its_shortcuts_with_zeros() -> None:
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
-        (lambda: PyramidNet(111, 84), 'depth=111: a PyramidNet with bottlenecks has 9 n'),
-        (lambda: PyramidNet(111, 84, bottleneck=False), 'without bottlenecks has 6 n'),
-        (lambda: CIFARResNet(52), r'depth=52: a ResNet for CIFAR has 6 n \+ 2 layers'),
-        (lambda: CIFARResNet(56, out_indices=(3,)), 'names stage 3, but there are 3'),
+        (lambda: PyramidNet(111, 84), r'depth=111 is not 9 n \+ 2, as required with bottlenecks'),
+        (lambda: PyramidNet(111, 84, bottleneck=False), r'depth=111 is not 6 n \+ 2, as required without bottlenecks'),
+        (lambda: CIFARResNet(52), r'depth=52 is not 6 n \+ 2'),
+        (lambda: CIFARResNet(56, out_indices=(3,)), 'contains stage 3, but the stages are 0 to 2'),
         (lambda: MobileNetV1(frozen_stages=6), 'frozen_stages=6'),
     ],
 )
-def test_what_cannot_be_built_is_refused_by_name(build: callable, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_an_invalid_depth_or_stage_is_rejected(build: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(ConfigValueError, match=message):
         build()
 
 
-@pytest.mark.parametrize('config', [dict(type='PyramidNet', depth=20, alpha=12), dict(type='CIFARResNet', depth=14)])
-def test_a_config_names_them_as_the_backbone_of_a_classifier(config: dict) -> None:
+@pytest.mark.parametrize(
+    'config', [dict(type='mmrazor.PyramidNet', depth=20, alpha=12), dict(type='mmrazor.CIFARResNet', depth=14)]
+)
+def test_a_classifier_config_can_name_the_backbone(config: dict[str, Any]) -> None:
     backbone = MODELS.build(config)
     model = MODELS.build(
         dict(
             type='mmpretrain.ImageClassifier',
             _scope_='mmpretrain',
-            backbone=dict(config, type=f'mmrazor.{config["type"]}'),
+            backbone=config,
             neck=dict(type='GlobalAveragePooling'),
             head=dict(type='LinearClsHead', num_classes=3, in_channels=backbone.out_channels),
         )
@@ -129,11 +142,10 @@ def test_a_config_names_them_as_the_backbone_of_a_classifier(config: dict) -> No
     assert model.extract_feat(torch.randn(2, 3, 32, 32))[0].shape == (2, backbone.out_channels)
 
 
-def test_mobilenet_without_its_last_stage_is_the_same_up_to_there() -> None:
-    torch.manual_seed(0)
+def test_mobilenet_without_its_last_stage_computes_the_same_maps() -> None:
     whole, part = MobileNetV1(out_indices=(2, 3, 4)).eval(), MobileNetV1(num_stages=4, out_indices=(2, 3)).eval()
     part.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith('layer5')})
     image = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(part(image), whole(image)[:2])
-    with pytest.raises(ValueError, match='num_stages=6'):
+    with pytest.raises(ConfigValueError, match='num_stages=6'):
         MobileNetV1(num_stages=6)

@@ -2,6 +2,7 @@ from .annotation_check_hook import AnnotationCheckHook
 from .class_count_hook import ClassCountHook
 from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
+from .loss_weight_hook import LossWeightHook
 from .loss_weight_scheduler_hook import LossWeightSchedulerHook
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     'ClassCountHook',
     'LipschitzBalanceHook',
     'LipschitzMonitorHook',
+    'LossWeightHook',
     'LossWeightSchedulerHook',
 ]

@@ -1,54 +1,76 @@
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 from torch import nn
 
+from lckd_mm.engine.dataset_info import class_names
+from lckd_mm.engine.distillation import student_of
+from lckd_mm.errors import ConfigValueError
+
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Refuse a training whose data have another number of classes than the model's heads; ``tools/train.py`` registers it.
+    """Reject a training whose data and model disagree about the number of classes.
 
-    Without it a class too many is an index error somewhere in an epoch, or on a GPU a failed assertion in a kernel, and a class
-    too few is not noticed at all. Of a distillation the student is looked at: a teacher may know other classes.
+    Without this hook, too many classes in the data cause an index error during an epoch, or on a GPU a failed assertion in
+    a kernel. Too few are not noticed. In a distillation only the student is checked, since a teacher may know other classes.
 
     Raises:
-        ValueError: Before the first step; names the head, its number of classes and those of the data set.
+        ConfigValueError: Before training: a head or the validation data have another number of classes than the training
+            data.
+
+    Example:
+        >>> ClassCountHook().priority
+        'NORMAL'
     """
 
+    priority = 'NORMAL'
+
     def before_train(self, runner: Runner) -> None:
-        """Compare every head with the training data, and the validation data with those."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model = getattr(model, 'architecture', model)
-        classes = _classes(runner.train_dataloader.dataset)
+        """Compare the heads and the validation data with the training data.
+
+        Args:
+            runner (Runner): The runner of the training.
+
+        Raises:
+            ConfigValueError: The numbers of classes differ.
+        """
+        classes = class_names(runner.train_dataloader.dataset)
         if classes is None:
             return
-        for name, head in model.named_modules():
-            n_classes = getattr(head, 'num_classes', None)
-            if not _classifies(name, head) or not isinstance(n_classes, int) or n_classes == len(classes):
-                continue
-            raise ValueError(
-                f'{name} has num_classes={n_classes}, but the training data have {len(classes)} classes '
-                f'({_some(classes)}): set {name}.num_classes={len(classes)}, or give the data set those classes in its metainfo.'
-            )
-        validation = _classes(getattr(runner.val_dataloader, 'dataset', None)) if runner.val_loop is not None else None
-        if validation is not None and len(validation) != len(classes):
-            raise ValueError(
-                f'the validation data have {len(validation)} classes ({_some(validation)}) and the training data '
-                f'{len(classes)} ({_some(classes)}): give both the same metainfo, or folders of the same classes.'
-            )
+        _check_heads(student_of(runner), classes)
+        # `val_dataloader` builds the data set on first access.
+        if runner.val_loop is not None:
+            _check_validation(class_names(getattr(runner.val_dataloader, 'dataset', None)), classes)
 
 
-def _classes(dataset: Any) -> Optional[Sequence[str]]:
-    return (getattr(dataset, 'metainfo', None) or {}).get('classes')
+def _check_heads(model: nn.Module, classes: Sequence[str]) -> None:
+    for name, head in model.named_modules():
+        num_classes = getattr(head, 'num_classes', None)
+        if not _is_classifier(name, head) or not isinstance(num_classes, int) or num_classes == len(classes):
+            continue
+        raise ConfigValueError(
+            f'{name} has num_classes={num_classes}, but the training data have {len(classes)} classes '
+            f'({_abbreviate(classes)}): set {name}.num_classes={len(classes)}, or correct the classes in the metainfo of '
+            'the data set.'
+        )
 
 
-def _classifies(name: str, head: nn.Module) -> bool:
-    # A region proposal network tells objects from background, whatever their classes.
-    return 'head' in name.rpartition('.')[2] and 'RPN' not in type(head).__name__ and 'rpn' not in name
+def _check_validation(validation_classes: Sequence[str] | None, classes: Sequence[str]) -> None:
+    if validation_classes is not None and len(validation_classes) != len(classes):
+        raise ConfigValueError(
+            f'the validation data have {len(validation_classes)} classes ({_abbreviate(validation_classes)}), but the '
+            f'training data have {len(classes)} ({_abbreviate(classes)}): use the same metainfo for both, or folders of '
+            'the same classes.'
+        )
 
 
-def _some(names: Sequence[str], at_most: int = 4) -> str:
-    return ', '.join(map(str, names[:at_most])) + (', ...' if len(names) > at_most else '')
+def _is_classifier(name: str, module: nn.Module) -> bool:
+    # A region proposal network distinguishes objects from background, independent of their classes.
+    return 'head' in name.rpartition('.')[2] and 'RPN' not in type(module).__name__ and 'rpn' not in name
+
+
+def _abbreviate(names: Sequence[str], max_listed: int = 4) -> str:
+    return ', '.join(map(str, names[:max_listed])) + (', ...' if len(names) > max_listed else '')

@@ -1,178 +1,236 @@
-from typing import Any, Dict, Optional
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
-from torch import Tensor, nn
+from torch import Tensor
 
-from lckd_mm.spectral.naming import unknown_name
+from lckd_mm.engine.distillation import unwrapped_model
+from lckd_mm.errors import ConfigValueError, unknown_name
 
-from .distiller import distiller_of
+from .loss_weight_hook import LossWeightHook
 
+# The default momentum of each measure.
 _MOMENTA = {'loss': 0.9, 'gradient': 0.5}
-# What gradients are measured with, for those that pass half-precision maps not to vanish; a power of two changes no digit.
-_SCALE = 1024.0
+# The losses are multiplied by it before their gradients are computed, so that gradients through half-precision maps do
+# not underflow. A power of two changes no digit.
+_GRADIENT_SCALE = 1024.0
 
 
 @HOOKS.register_module()
-class LipschitzBalanceHook(Hook):
-    r"""Keep a distillation loss at a wanted share of the total, so that no weight has to be searched for per task.
+class LipschitzBalanceHook(LossWeightHook):
+    r"""Keep a distillation loss at a fixed share of the total, so that no weight has to be tuned per task.
 
-    After each iteration the weight becomes :math:`\frac{s}{1 - s} \bar r / \bar u`, with s the share, u the loss before its
-    weight, r all the other losses, and bars for exponential averages. The paper's ablation reports that accuracy falls
-    once the term is more than about 20 % of the total. The weight in the config is that of the first iteration.
+    After each iteration the weight becomes :math:`\frac{s}{1 - s} \bar r / \bar u`. Here s is the share, u the unweighted
+    loss, and r the sum of all other losses; bars denote exponential moving averages. The weight in the config is the
+    weight of the first iteration. According to the paper's ablation, accuracy decreases once the Lipschitz loss is more
+    than about 20 % of the total.
 
-    With ``of='gradient'``, u and r are the lengths of the two gradients in the student's parameters that the term reaches,
-    instead of the values of the losses: how strongly each pulls at the student, which a value does not tell
-    (docs/benchmarks.md). They are measured by two more backward passes, every ``measure_interval`` iterations, and after
-    1, 2, 4, 8, ... at first, when they change fastest.
+    With ``measure='gradient'``, u and r are gradient norms instead of loss values. Both are norms with respect to the
+    student's parameters that the distillation loss reaches. The value of a loss does not determine its gradient norm
+    (docs/benchmarks.md). The norms take two additional backward passes, every ``measure_interval`` iterations. They
+    change fastest at first, so they are also measured at iterations 0, 1, 2, 4, 8, and so on.
 
-    Where a loss is zero or not finite the weight stays as it is. In a distributed training all ranks use the averages over
-    the ranks. The state is in the checkpoints, and a resumed training goes on with it.
+    The weight does not change if a loss is zero or not finite. In distributed training, all ranks use the mean over the
+    ranks. Checkpoints contain the state, and a resumed training continues with it.
 
     Args:
         share (float): Share of the total, 0 < share < 1. Defaults to 0.1.
-        of (str): What of: ``'loss'``, as in the paper, or ``'gradient'``. Defaults to ``'loss'``.
-        loss (str): Name in ``distill_losses``. Defaults to ``'loss_lipschitz'``.
-        momentum (float, optional): Of the averages over the measurements, 0 <= momentum < 1. Defaults to None: 0.9 for losses,
-            which looks back about as far as the ten iterations of mmengine's log do, and 0.5 for gradients, of which few are
-            measured.
-        max_weight (float, optional): The weight is not raised above it, as it would be while the student's norms come
-            to equal the teacher's. Defaults to None, no bound.
-        interval (int): Iterations between two readings of weight and share in the log. Defaults to 10.
-        measure_interval (int): Iterations between two measurements of gradients. Defaults to 50: two backward passes more
-            to 50 steps.
+        measure (str): The quantity of which the loss gets its share: ``'loss'``, the value of the total loss as in the
+            paper, or ``'gradient'``, the gradient norm. Defaults to ``'loss'``.
+        loss (str): Name of the loss in ``distill_losses``. Defaults to ``'loss_lipschitz'``.
+        momentum (float, optional): Momentum of the averages over the measurements, 0 <= momentum < 1. None means 0.9 for
+            losses, an average over about ten iterations as in mmengine's log, and 0.5 for the less frequent gradients.
+            Defaults to None.
+        max_weight (float, optional): Upper bound of the weight. Without it the weight grows while the student's norms
+            approach the teacher's. Defaults to None, no bound.
+        interval (int): Iterations between two log entries of weight and share. Defaults to 10.
+        measure_interval (int): Iterations between two measurements of gradients. Defaults to 50: two additional backward
+            passes every 50 iterations.
 
     Raises:
-        ValueError: An unknown ``of``, numbers outside those ranges; before training: an unknown loss, or one whose weight is not
-            positive.
-    """
+        ConfigValueError: ``measure`` is unknown, or a number is outside its range. Before training: the loss weight is
+            not positive; see also :meth:`LossWeightHook.before_train`.
 
-    # Before the checkpoint is written and the log printed.
-    priority = 'NORMAL'
+    Example:
+        >>> hook = LipschitzBalanceHook(share=0.25, measure='gradient')
+        >>> hook.loss, hook.momentum
+        ('loss_lipschitz', 0.5)
+    """
 
     def __init__(
         self,
         share: float = 0.1,
-        of: str = 'loss',
+        measure: str = 'loss',
         loss: str = 'loss_lipschitz',
-        momentum: Optional[float] = None,
-        max_weight: Optional[float] = None,
+        momentum: float | None = None,
+        max_weight: float | None = None,
         interval: int = 10,
         measure_interval: int = 50,
     ) -> None:
-        if of not in _MOMENTA:
-            raise ValueError(unknown_name('LipschitzBalanceHook: of', of, _MOMENTA))
+        super().__init__(loss)
+        if measure not in _MOMENTA:
+            raise ConfigValueError(unknown_name('LipschitzBalanceHook: measure', measure, _MOMENTA))
         if momentum is None:
-            momentum = _MOMENTA[of]
+            momentum = _MOMENTA[measure]
         if not 0 < share < 1:
-            raise ValueError(f'share={share!r} is no share of the total: give a number between 0 and 1, 0.1 say.')
+            raise ConfigValueError(
+                f'LipschitzBalanceHook: share={share!r} is not between 0 and 1: use a fraction of the total, 0.1 for example.'
+            )
         if not 0 <= momentum < 1:
-            raise ValueError(f'momentum={momentum!r} is outside [0, 1): give 0.9, or 0 for no smoothing.')
+            raise ConfigValueError(
+                f'LipschitzBalanceHook: momentum={momentum!r} is outside [0, 1): use 0.9, or 0 for no smoothing.'
+            )
         if max_weight is not None and not max_weight > 0:
-            raise ValueError(f'max_weight={max_weight!r} must be positive, or None for no bound.')
+            raise ConfigValueError(
+                f'LipschitzBalanceHook: max_weight={max_weight!r} is not positive: use a positive number, or None for no bound.'
+            )
         for name, value in (('interval', interval), ('measure_interval', measure_interval)):
             if value < 1:
-                raise ValueError(f'{name}={value!r} counts iterations: give 1 or more.')
-        self.share, self.of, self.loss, self.momentum = share, of, loss, momentum
+                raise ConfigValueError(
+                    f'LipschitzBalanceHook: {name}={value!r} is not a number of iterations: use 1 or more.'
+                )
+        self.share, self.measure, self.momentum = share, measure, momentum
         self.max_weight, self.interval, self.measure_interval = max_weight, interval, measure_interval
-        # Whether the gradients of the iteration at hand are to be measured, and their lengths: (weighted term, the rest).
-        self._is_due = False
-        self._gradients: Optional[Tensor] = None
-        # (term before its weight, the rest), averaged; and what a checkpoint said.
-        self._averages: Optional[Tensor] = None
-        self._loaded: Optional[Dict[str, float]] = None
+        # Whether to measure the gradients of the current iteration.
+        self._is_measurement_due = False
+        # The gradient norms of the current iteration: (weighted distillation loss, all other losses).
+        self._gradient_norms: Tensor | None = None
+        # The moving averages: (unweighted distillation loss, all other losses).
+        self._averages: Tensor | None = None
+        self._loaded_state: dict[str, float] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Look the loss up before the first step, and take up the state of a resumed training."""
-        losses = distiller_of(runner, self).distill_losses
-        if self.loss not in losses:
-            raise ValueError(unknown_name('LipschitzBalanceHook: loss', self.loss, losses))
-        weight = getattr(losses[self.loss], 'loss_weight', None)
-        if weight is None or not weight > 0:
-            raise ValueError(
-                f'LipschitzBalanceHook: loss_weight={weight!r} of {self.loss!r} leaves nothing to balance: give it a positive '
-                'weight to begin with.'
+        """Verify the loss before the first step, and restore the state of a resumed training.
+
+        Args:
+            runner (Runner): The runner of the training.
+
+        Raises:
+            ConfigValueError: The loss weight is not positive, or the base class rejects the loss.
+        """
+        super().before_train(runner)
+        loss = self.loss_module(runner)
+        if not loss.loss_weight > 0:
+            raise ConfigValueError(
+                f'LipschitzBalanceHook: {self.loss!r} has loss_weight={loss.loss_weight!r}, so that its share cannot be '
+                'measured: set a positive initial weight.'
             )
-        if self._loaded is not None:
-            losses[self.loss].loss_weight = self._loaded['weight']
-            self._averages = torch.tensor([self._loaded['term'], self._loaded['rest']])
-            if not self._averages.isfinite().all():
-                self._averages = None
-            self._loaded = None
-        if self.of == 'gradient':
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            model.register_forward_hook(self._measure)
+        if self._loaded_state is not None:
+            self._restore_state(loss, self._loaded_state)
+            self._loaded_state = None
+        if self.measure == 'gradient':
+            unwrapped_model(runner).register_forward_hook(self._measure_gradients)
+
+    def _restore_state(self, loss: Any, state: dict[str, float]) -> None:
+        loss.loss_weight = state['weight']
+        averages = torch.tensor([state['term'], state['rest']])
+        self._averages = averages if averages.isfinite().all() else None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
-        """Say whether gradients are to be measured in the coming forward pass."""
+        """Determine whether to measure gradients in the next forward pass.
+
+        Args:
+            runner (Runner): The runner of the training.
+            batch_idx (int): Index of the batch in the epoch; not used.
+            data_batch (object): The batch; not used.
+        """
         iteration = runner.iter
         is_power_of_two = iteration & (iteration - 1) == 0
-        self._is_due = iteration % self.measure_interval == 0 or (iteration < self.measure_interval and is_power_of_two)
+        is_early = iteration < self.measure_interval
+        self._is_measurement_due = iteration % self.measure_interval == 0 or (is_early and is_power_of_two)
 
-    def _measure(self, model: nn.Module, inputs: Any, losses: Any) -> None:
-        """Measure the gradients of the losses that a forward pass of the model ended with."""
+    def _measure_gradients(self, model: Any, inputs: Any, losses: Any) -> None:
+        """Measure the gradient norms of the losses that a forward pass of the model returned."""
         name = f'distill.{self.loss}'
-        if not self._is_due or not torch.is_grad_enabled() or not isinstance(losses, dict) or name not in losses:
+        if not self._is_measurement_due or not torch.is_grad_enabled():
             return
-        self._is_due = False
+        if not isinstance(losses, dict) or name not in losses:
+            return
+        self._is_measurement_due = False
         parameters = [parameter for parameter in model.student.parameters() if parameter.requires_grad]
         term, _ = model.parse_losses({name: losses[name]})
         rest, _ = model.parse_losses({key: value for key, value in losses.items() if key != name})
-        # Without any other loss, the sum of them is the number 0.
+        # If there is no other loss, their sum is the number 0.
         if not (term.requires_grad and torch.as_tensor(rest).requires_grad):
             return
-        of_term = torch.autograd.grad(_SCALE * term, parameters, retain_graph=True, allow_unused=True)
-        reached = [parameter for parameter, grad in zip(parameters, of_term) if grad is not None]
-        of_rest = torch.autograd.grad(_SCALE * rest, reached, retain_graph=True, allow_unused=True)
-        lengths = [torch.stack([g.norm() for g in grads if g is not None]).norm() for grads in (of_term, of_rest)]
-        self._gradients = torch.stack(lengths) / _SCALE
+        term_gradients = torch.autograd.grad(_GRADIENT_SCALE * term, parameters, retain_graph=True, allow_unused=True)
+        reached = [parameter for parameter, grad in zip(parameters, term_gradients, strict=True) if grad is not None]
+        rest_gradients = torch.autograd.grad(_GRADIENT_SCALE * rest, reached, retain_graph=True, allow_unused=True)
+        self._gradient_norms = torch.stack([_total_norm(term_gradients), _total_norm(rest_gradients)]) / _GRADIENT_SCALE
 
     def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: Optional[Dict[str, Tensor]] = None
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Tensor] | None = None
     ) -> None:
-        """Set the weight of the next iteration."""
-        name = f'distill.{self.loss}'
-        if outputs is None or name not in outputs:
+        """Set the weight of the next iteration.
+
+        Args:
+            runner (Runner): The runner of the training.
+            batch_idx (int): Index of the batch in the epoch; not used.
+            data_batch (object): The batch; not used.
+            outputs (dict[str, Tensor], optional): The losses of the iteration by name.
+        """
+        if outputs is None or f'distill.{self.loss}' not in outputs:
             return
-        loss = distiller_of(runner, self).distill_losses[self.loss]
+        measurement = self._take_measurement(outputs)
+        if measurement is None:
+            return
+        all_reduce(measurement, op='mean')
+        loss = self.loss_module(runner)
         weight = torch.as_tensor(loss.loss_weight, dtype=torch.float32, device=outputs['loss'].device)
-        if self.of == 'loss':
-            term, total = outputs[name].detach().float(), outputs['loss'].detach().float()
-            weighted = torch.stack([term, total - term])
-        elif self._gradients is not None:
-            weighted, self._gradients = self._gradients, None
-        else:
-            return
-        all_reduce(weighted, op='mean')
-        found = torch.stack([weighted[0] / weight, weighted[1]])
-        # No synchronisation with a GPU: the weight stays a tensor, and what is wrong is masked out.
-        averages = found if self._averages is None else self._averages.to(found)
-        good = (found.isfinite() & (found > 0)).all()
-        moved = torch.where((averages > 0).all(), averages + (found - averages) * (1 - self.momentum), found)
-        self._averages = torch.where(good, moved, averages)
-        term, rest = self._averages
-        wanted = self.share / (1 - self.share) * rest / term
-        if self.max_weight is not None:
-            wanted = wanted.clamp(max=self.max_weight)
-        loss.loss_weight = torch.where(good & wanted.isfinite() & (wanted > 0), wanted, weight)
-        if self.of == 'gradient' or self.every_n_train_iters(runner, self.interval):
+        loss.loss_weight = self._update(torch.stack([measurement[0] / weight, measurement[1]]), weight)
+        if self.measure == 'gradient' or self.every_n_train_iters(runner, self.interval):
             hub = runner.message_hub
             hub.update_scalar(f'train/weight_{self.loss}', float(loss.loss_weight))
-            hub.update_scalar(f'train/share_{self.loss}', float(weighted[0] / weighted.sum()))
+            hub.update_scalar(f'train/share_{self.loss}', float(measurement[0] / measurement.sum()))
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the state, plain numbers."""
+    def _take_measurement(self, outputs: dict[str, Tensor]) -> Tensor | None:
+        """Return the measurement of the iteration, (weighted distillation loss, all other losses), if there is one."""
+        if self.measure == 'loss':
+            term, total = outputs[f'distill.{self.loss}'].detach().float(), outputs['loss'].detach().float()
+            return torch.stack([term, total - term])
+        norms, self._gradient_norms = self._gradient_norms, None
+        return norms
+
+    def _update(self, unweighted: Tensor, weight: Tensor) -> Tensor:
+        """Update the averages with (unweighted distillation loss, all other losses) and return the next weight.
+
+        Invalid values are masked out and the weight stays a tensor, so that a GPU is not synchronized.
+        """
+        averages = unweighted if self._averages is None else self._averages.to(unweighted)
+        is_valid = (unweighted.isfinite() & (unweighted > 0)).all()
+        smoothed = averages + (unweighted - averages) * (1 - self.momentum)
+        self._averages = torch.where(is_valid, torch.where((averages > 0).all(), smoothed, unweighted), averages)
+        term, rest = self._averages
+        target = self.share / (1 - self.share) * rest / term
+        if self.max_weight is not None:
+            target = target.clamp(max=self.max_weight)
+        return torch.where(is_valid & target.isfinite() & (target > 0), target, weight)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Add the state to the checkpoint as plain numbers.
+
+        Args:
+            runner (Runner): The runner of the training.
+            checkpoint (dict[str, Any]): The checkpoint that is about to be saved.
+        """
         if self._averages is not None:
-            loss = distiller_of(runner, self).distill_losses[self.loss]
             term, rest = self._averages.tolist()
-            state = dict(weight=float(loss.loss_weight), term=term, rest=rest)
+            state = dict(weight=float(self.loss_module(runner).loss_weight), term=term, rest=rest)
             checkpoint.setdefault('lipschitz_balance', {})[self.loss] = state
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the state for :meth:`before_train`, unless only the weights are loaded."""
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of a resumed training for :meth:`before_train`.
+
+        Args:
+            runner (Runner): The runner of the training. If it only loads weights, the state is ignored.
+            checkpoint (dict[str, Any]): The loaded checkpoint.
+        """
         if runner._resume:
-            self._loaded = checkpoint.get('lipschitz_balance', {}).get(self.loss)
+            self._loaded_state = checkpoint.get('lipschitz_balance', {}).get(self.loss)
+
+
+def _total_norm(gradients: tuple[Tensor | None, ...]) -> Tensor:
+    """Return the norm of all gradients together."""
+    return torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()

@@ -1,14 +1,15 @@
 import math
+from collections.abc import Callable
 
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 
-from lckd_mm.spectral.naming import unknown_name
+from lckd_mm.errors import ConfigValueError, unknown_name
 
-from .distiller import distiller_of
+from .loss_weight_hook import LossWeightHook
 
-_POLICIES = {
+# Maps the progress between `begin` (0) and `end` (1) to the fraction of the change that is complete.
+_POLICIES: dict[str, Callable[[float], float]] = {
     'step': lambda progress: float(progress >= 0),
     'linear': lambda progress: min(max(progress, 0.0), 1.0),
     'cosine': lambda progress: (1 - math.cos(math.pi * min(max(progress, 0.0), 1.0))) / 2,
@@ -16,27 +17,31 @@ _POLICIES = {
 
 
 @HOOKS.register_module()
-class LossWeightSchedulerHook(Hook):
+class LossWeightSchedulerHook(LossWeightHook):
     """Change the weight of a distillation loss over the training.
 
-    The weight is a function of the progress alone, so a resumed training goes on with the right one.
+    The weight depends only on the progress. A resumed training therefore continues with the correct weight.
 
     Args:
-        loss (str): Name in ``distill_losses``: ``'loss_lipschitz'``.
+        loss (str): Name of the loss in ``distill_losses``, ``'loss_lipschitz'`` for example.
         start_weight (float): ``loss_weight`` until ``begin``.
-        end_weight (float): ``loss_weight`` from ``end`` on, of ``policy='step'`` from ``begin`` on.
+        end_weight (float): ``loss_weight`` from ``end`` on; with ``policy='step'`` from ``begin`` on.
         policy (str): ``'step'`` (published), ``'linear'`` or ``'cosine'``. Defaults to ``'step'``.
-        begin (float): Fraction of the training at which the change begins. Defaults to 0.6, the authors' CIFAR settings
-            (a) and (d).
-        end (float): Fraction at which it is complete; not used by ``'step'``. Defaults to 1.0.
-        by_epoch (bool): Whether to change it at the start of an epoch only, as published, or at each iteration.
-            Defaults to True.
+        begin (float): Fraction of the training at which the change begins. Defaults to 0.6, the value of the
+            published CIFAR settings (a) and (d).
+        end (float): Fraction of the training at which the change is complete. ``'step'`` ignores it. Defaults to 1.0.
+        by_epoch (bool): Whether the weight changes only at the start of an epoch, as published. If False, it changes
+            at every iteration. Defaults to True.
 
     Raises:
-        ValueError: Unknown ``policy`` or ``loss``, fractions outside 0 <= begin <= end <= 1, a negative weight.
-    """
+        ConfigValueError: ``policy`` is unknown, ``begin`` and ``end`` violate 0 <= begin <= end <= 1, or a weight is
+            negative. Before training: see :meth:`LossWeightHook.before_train`.
 
-    priority = 'NORMAL'
+    Example:
+        >>> hook = LossWeightSchedulerHook('loss_lipschitz', 1.0, 0.5, policy='linear', begin=0.0)
+        >>> hook.weight_at(0.5)
+        0.75
+    """
 
     def __init__(
         self,
@@ -48,45 +53,59 @@ class LossWeightSchedulerHook(Hook):
         end: float = 1.0,
         by_epoch: bool = True,
     ) -> None:
+        super().__init__(loss)
         if policy not in _POLICIES:
-            raise ValueError(unknown_name('policy', policy, _POLICIES))
+            raise ConfigValueError(unknown_name('LossWeightSchedulerHook: policy', policy, _POLICIES))
         if not 0 <= begin <= end <= 1:
-            raise ValueError(f'begin={begin!r} and end={end!r} are fractions of the training: 0 <= begin <= end <= 1.')
+            raise ConfigValueError(
+                f'LossWeightSchedulerHook: begin={begin!r} and end={end!r} are not fractions of the training: '
+                'use 0 <= begin <= end <= 1.'
+            )
         if start_weight < 0 or end_weight < 0:
-            raise ValueError(f'start_weight={start_weight!r} and end_weight={end_weight!r} must not be negative.')
-        self.loss, self.policy, self.by_epoch = loss, policy, by_epoch
+            raise ConfigValueError(
+                f'LossWeightSchedulerHook: start_weight={start_weight!r} or end_weight={end_weight!r} is negative: '
+                'use 0 or more.'
+            )
+        self.policy, self.by_epoch = policy, by_epoch
         self.start_weight, self.end_weight = start_weight, end_weight
         self.begin, self.end = begin, end
 
     def weight_at(self, progress: float) -> float:
-        """The weight at a fraction of the training in [0, 1]."""
+        """Return the weight at a point of the training.
+
+        Args:
+            progress (float): Fraction of the training that is complete, in [0, 1].
+
+        Returns:
+            float: The weight of the loss.
+        """
         if self.policy != 'step' and self.end == self.begin:
             share = float(progress >= self.begin)
         else:
             share = _POLICIES[self.policy]((progress - self.begin) / ((self.end - self.begin) or 1.0))
         return self.start_weight + (self.end_weight - self.start_weight) * share
 
-    def before_train(self, runner: Runner) -> None:
-        """Look the loss up before the first step."""
-        losses = distiller_of(runner, self).distill_losses
-        if self.loss not in losses:
-            raise ValueError(unknown_name('LossWeightSchedulerHook: loss', self.loss, losses))
-        if not hasattr(losses[self.loss], 'loss_weight'):
-            raise ValueError(
-                f'LossWeightSchedulerHook: {type(losses[self.loss]).__name__} has no `loss_weight` to change.'
-            )
-
     def before_train_epoch(self, runner: Runner) -> None:
-        """Set the weight of the epoch."""
+        """Set the weight for the epoch.
+
+        Args:
+            runner (Runner): The runner of the training.
+        """
         if self.by_epoch:
-            self._set(runner, runner.epoch / runner.max_epochs)
+            self._set_weight(runner, runner.epoch / runner.max_epochs)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
-        """Set the weight of the iteration."""
-        if not self.by_epoch:
-            self._set(runner, runner.iter / runner.max_iters)
+        """Set the weight for the iteration.
 
-    def _set(self, runner: Runner, progress: float) -> None:
+        Args:
+            runner (Runner): The runner of the training.
+            batch_idx (int): Index of the batch in the epoch; not used.
+            data_batch (object): The batch; not used.
+        """
+        if not self.by_epoch:
+            self._set_weight(runner, runner.iter / runner.max_iters)
+
+    def _set_weight(self, runner: Runner, progress: float) -> None:
         weight = self.weight_at(progress)
-        distiller_of(runner, self).distill_losses[self.loss].loss_weight = weight
+        self.loss_module(runner).loss_weight = weight
         runner.message_hub.update_scalar(f'train/weight_{self.loss}', weight)

@@ -1,36 +1,48 @@
-from typing import List, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any
 
-import torch.nn as nn
 from mmpretrain.models.backbones.resnet import BasicBlock
 from mmrazor.registry import MODELS
+from torch import nn
+
+from lckd_mm.errors import ConfigValueError
 
 from .staged_backbone import PUBLISHED_INIT, StagedBackbone
 
 
 @MODELS.register_module()
 class CIFARResNet(StagedBackbone):
-    """The ResNet of 6 n + 2 layers for images of 32 x 32 pixels: 20, 32, 44, 56, 110.
+    """ResNet with 6 n + 2 layers for images of 32 x 32 pixels: ResNet-20, 32, 44, 56, 110.
 
-    Deep Residual Learning for Image Recognition, He et al., CVPR 2016, arXiv 1512.03385, section 4.2; the shortcuts that
-    change size are 1x1 convolutions, as in the code of the distillation papers. The taps of LCKD and OFD are ``layer1``,
-    ``layer2`` and ``layer3`` before their last ReLU.
+    Shortcuts that change the size are 1x1 convolutions, as in the code of the distillation papers. The taps of LCKD and
+    OFD are ``layer1``, ``layer2`` and ``layer3`` before their last ReLU.
+
+    Source: Deep Residual Learning for Image Recognition, He et al., CVPR 2016, arXiv 1512.03385, section 4.2.
 
     Args:
-        depth (int): 6 n + 2.
-        base_channels (int): Channels of the first stage; the others have twice and four times as many. Defaults to 16.
+        depth (int): Number of layers, 6 n + 2.
+        base_channels (int): Channels of the first stage. The other stages have two and four times as many. Defaults to 16.
         out_indices (Sequence[int]): Stages to return. Defaults to (2,).
-        frozen_stages, norm_eval: As in :class:`StagedBackbone`.
-        init_cfg (dict | List[dict], optional): Defaults to the published initialisation.
+        frozen_stages (int): Number of frozen stages, see :class:`StagedBackbone`. Defaults to -1.
+        norm_eval (bool): Whether BN layers use their running statistics during training. Defaults to False.
+        init_cfg (dict | list[dict], optional): Initialization. Defaults to None, the published one.
+
+    Shape:
+        - Input: (B, 3, H, W).
+        - Output: (B, base_channels, H, W), (B, 2 base_channels, H / 2, W / 2) and (B, 4 base_channels, H / 4, W / 4), as
+          far as ``out_indices`` contains them.
 
     Raises:
-        ValueError: A depth that is not 6 n + 2, or a stage that there is not.
+        ConfigValueError: ``depth`` is not 6 n + 2, or a stage does not exist.
 
-    Examples:
+    Example:
+        >>> import torch
         >>> CIFARResNet(depth=56)(torch.randn(1, 3, 32, 32))[0].shape
         torch.Size([1, 64, 8, 8])
     """
 
-    stem, stages = ('conv1', 'bn1', 'relu'), ('layer1', 'layer2', 'layer3')
+    stem = ('conv1', 'bn1', 'relu')
+    stages = ('layer1', 'layer2', 'layer3')
 
     def __init__(
         self,
@@ -39,24 +51,28 @@ class CIFARResNet(StagedBackbone):
         out_indices: Sequence[int] = (2,),
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        init_cfg: Optional[Union[dict, List[dict]]] = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(3, out_indices, frozen_stages, norm_eval, init_cfg or list(PUBLISHED_INIT))
+        super().__init__(len(self.stages), out_indices, frozen_stages, norm_eval, init_cfg or list(PUBLISHED_INIT))
         if (depth - 2) % 6 or depth <= 2:
-            raise ValueError(f'depth={depth}: a ResNet for CIFAR has 6 n + 2 layers, 56 say.')
+            raise ConfigValueError(f'CIFARResNet: depth={depth} is not 6 n + 2: use 20, 32, 44, 56 or 110 for example.')
         self.conv1 = nn.Conv2d(3, base_channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(base_channels)
         self.relu = nn.ReLU(inplace=True)
-        channels = base_channels
-        for stage in range(3):
-            blocks = []
-            for index in range((depth - 2) // 6):
-                out, stride = base_channels * 2**stage, 2 if stage and not index else 1
-                shortcut = None
-                if stride > 1:
-                    shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
-                blocks.append(BasicBlock(channels, out, stride=stride, downsample=shortcut))
-                channels = out
-            setattr(self, f'layer{stage + 1}', nn.Sequential(*blocks))
-        self.out_channels = channels
+        in_channels = base_channels
+        for stage, name in enumerate(self.stages):
+            out_channels = base_channels * 2**stage
+            setattr(self, name, _make_stage(in_channels, out_channels, (depth - 2) // 6, stride=2 if stage else 1))
+            in_channels = out_channels
+        self.out_channels = in_channels
         self.train()
+
+
+def _make_stage(in_channels: int, out_channels: int, num_blocks: int, stride: int) -> nn.Sequential:
+    shortcut = None
+    if stride > 1:
+        convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+        shortcut = nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
+    blocks = [BasicBlock(in_channels, out_channels, stride=stride, downsample=shortcut)]
+    blocks += [BasicBlock(out_channels, out_channels) for _ in range(num_blocks - 1)]
+    return nn.Sequential(*blocks)

@@ -1,1 +1,0 @@
-import lckd_mm  # noqa: F401
