@@ -43,8 +43,8 @@ def check_feature_maps(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
         if not isinstance(feature, Tensor) or feature.dim() not in (3, 4):
             what = f'shape {tuple(feature.shape)}' if isinstance(feature, Tensor) else type(feature).__name__
             raise ConfigValueError(
-                f"the {taps.role}'s tap {source!r} yields no feature map but {what}: tap a layer whose output is (B, C, H, W), or (B, N, C) "
-                'for tokens.'
+                f"the {taps.role}'s tap {source!r} yields no feature map but {what}: tap a layer whose output is (B, C, H, W), "
+                'or (B, N, C) for tokens.'
             )
 
 
