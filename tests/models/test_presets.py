@@ -167,6 +167,11 @@ def test_dict_form_equals_list_form_and_none_removes_an_entry() -> None:
     assert expand_distiller(distiller(as_dict)) == as_list
 
 
+def test_common_taps_that_no_loss_reads_are_not_attached(batch: tuple) -> None:
+    losses = first_losses(distiller(['kd'], adapters=[None] * 4) | dict(taps=['only.in.other.models'] * 4), batch)
+    assert losses.keys() == {'distill.loss_kd'}
+
+
 def test_expansion_changes_neither_its_input_nor_an_expanded_config() -> None:
     config = distiller(['lipschitz', dict(type='pkd', taps=['neck'])])
     before = copy.deepcopy(config)

@@ -67,6 +67,7 @@ def expand_distiller(config: Mapping[str, Any]) -> Config:
         for record in mapping.values():
             if record.get('recorder') == 'taps':
                 record['recorder'] = [f'tap{i}' for i in range(taps.num_common)]
+            taps.is_used |= 'tap' in str(record.get('recorder'))
     for entry in entries:
         _add(expanded, entry, taps)
     expanded.update(taps.config())
@@ -119,9 +120,11 @@ class _TapLists:
         self.teacher = list(common or ()) if teacher is None else list(teacher)
         self.adapters = config.pop('adapters', 'auto')
         self.num_common = len(self.student)
+        self.is_used = False
 
     def names(self, entry: LossEntry) -> list[str]:
         """Return the recorder names of an entry's taps."""
+        self.is_used = True
         if not entry.taps:
             if not self.student:
                 raise ConfigValueError(
@@ -150,7 +153,9 @@ class _TapLists:
         return len(pairs)
 
     def config(self) -> Config:
-        """Return the options of the distiller for all taps."""
+        """Return the options of the distiller for all taps; none if no loss reads them."""
+        if not self.is_used:
+            return dict(adapters=self.adapters if isinstance(self.adapters, (bool, str)) else 'auto')
         added = len(self.student) - self.num_common
         adapters = self.adapters
         if isinstance(adapters, (list, tuple)):
