@@ -1,6 +1,6 @@
-"""Spectral norms of transmitting matrices: pure PyTorch, usable without OpenMMLab.
+"""Spectral norms of transmitting matrices in pure PyTorch; the package can be used without OpenMMLab.
 
-Examples:
+Example:
     >>> import torch
     >>> from lckd_mm.spectral import transmitting_spectral_norm
     >>> before, after = torch.randn(8, 64, 56, 56), torch.randn(8, 128, 28, 28)
@@ -8,14 +8,21 @@ Examples:
     torch.Size([8])
 """
 
-from .pairing import pair_feature_maps
-from .spectral_norm import METHODS, check_method, check_n_iters, transmitting_spectral_norm, transmitting_spectral_norms
-from .transmitting_matrix import transmitting_matrix
+from .functional import (
+    METHODS,
+    check_method,
+    check_num_iters,
+    transmitting_matrix,
+    transmitting_spectral_norm,
+    transmitting_spectral_norms,
+)
+from .pairing import num_channels, pair_feature_maps
 
 __all__ = [
     'METHODS',
     'check_method',
-    'check_n_iters',
+    'check_num_iters',
+    'num_channels',
     'pair_feature_maps',
     'transmitting_matrix',
     'transmitting_spectral_norm',

@@ -1,111 +1,121 @@
-"""Products with the transmitting matrices of a pair of taps, formed or not.
+"""Products with the transmitting matrices of a pair of taps, factored or materialized.
 
-Vectors are rows, (M, 1, C): batched matrix products with a row on the left run at the speed of the cache on a CPU, those
-with a column on the right at a tenth of it (measured, docs/benchmarks.md).
+Vectors are rows, (M, 1, C). On a CPU, a batched matrix product with a row on the left runs at the speed of the cache; one
+with a column on the right runs at a tenth of it (measured on 2 cores of an AMD EPYC).
 """
-
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
 
 
-class RowBlocks:
-    """A batch of matrices (b, R, S) for products with rows, read by all cores however small the batch.
+class BlockedMatrix:
+    """A batch of matrices (b, R, S), split into blocks so that products with vectors use all cores.
 
-    MKL reads a single matrix at half the speed of four or more: a small batch is cut into blocks along whichever axis
-    is the outer one in memory, so that nothing is copied.
+    MKL reads a single matrix at half the speed of four or more. A small batch is therefore split into blocks along the
+    axis that is the outer one in memory, which needs no copy.
 
     Args:
-        matrix (Tensor): (b, R, S), in either memory order.
+        matrix (Tensor): Matrices in either memory order.
+
+    Shape:
+        - matrix: (b, R, S).
     """
 
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = matrix
-        self._turned = matrix.stride(2) != 1 and matrix.stride(1) == 1
-        outer = matrix.mT if self._turned else matrix
-        self._n_blocks = _n_blocks(*outer.shape[:2]) if outer.device.type == 'cpu' and outer[0].is_contiguous() else 1
-        self._blocks = outer.unflatten(1, (self._n_blocks, -1)).flatten(0, 1) if self._n_blocks > 1 else outer
+        self._is_transposed = matrix.stride(2) != 1 and matrix.stride(1) == 1
+        outer = matrix.mT if self._is_transposed else matrix
+        splittable = outer.device.type == 'cpu' and outer[0].is_contiguous()
+        self._num_blocks = _choose_num_blocks(outer.shape[0], outer.shape[1]) if splittable else 1
+        self._blocks = outer.unflatten(1, (self._num_blocks, -1)).flatten(0, 1) if self._num_blocks > 1 else outer
 
-    def left(self, vector: Tensor) -> Tensor:
-        """v M: (b, 1, R) to (b, 1, S)."""
-        return self._across(vector) if self._turned else self._along(vector)
+    def matvec(self, vector: Tensor) -> Tensor:
+        """Return M v as a row: (b, 1, S) to (b, 1, R)."""
+        return self._sum_of_blocks(vector) if self._is_transposed else self._concatenation_of_blocks(vector)
 
-    def right(self, vector: Tensor) -> Tensor:
-        """v M^T: (b, 1, S) to (b, 1, R)."""
-        return self._along(vector) if self._turned else self._across(vector)
+    def rmatvec(self, vector: Tensor) -> Tensor:
+        """Return M^T v as a row: (b, 1, R) to (b, 1, S)."""
+        return self._concatenation_of_blocks(vector) if self._is_transposed else self._sum_of_blocks(vector)
 
-    def _along(self, vector: Tensor) -> Tensor:
-        """Each block takes its part of the vector; the products are added."""
-        if self._n_blocks == 1:
+    def _sum_of_blocks(self, vector: Tensor) -> Tensor:
+        """Multiply each block by its part of the vector and add the products."""
+        if self._num_blocks == 1:
             return torch.bmm(vector, self._blocks)
         parts = torch.bmm(vector.reshape(len(self._blocks), 1, -1), self._blocks)
-        return parts.unflatten(0, (-1, self._n_blocks)).sum(1)
+        return parts.unflatten(0, (-1, self._num_blocks)).sum(1)
 
-    def _across(self, vector: Tensor) -> Tensor:
-        """Each block gives its part of the product."""
-        if self._n_blocks == 1:
+    def _concatenation_of_blocks(self, vector: Tensor) -> Tensor:
+        """Multiply each block by the whole vector and concatenate the products."""
+        if self._num_blocks == 1:
             return torch.bmm(vector, self._blocks.mT)
-        parts = torch.bmm(vector.expand(-1, self._n_blocks, -1).reshape(len(self._blocks), 1, -1), self._blocks.mT)
-        return parts.view(len(vector), 1, -1)
+        copies = vector.expand(-1, self._num_blocks, -1).reshape(len(self._blocks), 1, -1)
+        return torch.bmm(copies, self._blocks.mT).view(len(vector), 1, -1)
 
 
-def _n_blocks(batch: int, rows: int) -> int:
-    """The fewest blocks of equal size that make four products or more of the batch."""
-    wanted = -(-4 // batch)
-    return next((n for n in range(wanted, 17) if rows % n == 0), 1) if wanted > 1 else 1
+def _choose_num_blocks(batch_size: int, num_rows: int) -> int:
+    """Return the smallest number of equal blocks per matrix that gives four products or more; 1 if there is none."""
+    minimum = -(-4 // batch_size)
+    return next((n for n in range(minimum, 17) if num_rows % n == 0), 1) if minimum > 1 else 1
 
 
 class PairOperator:
-    r"""The linear map :math:`A = F_1 W F_2^\top` of each image of a pair; the division by N is left to the end.
+    r"""The linear map :math:`A = F_1 W F_2^\top` of each image of a pair; the division by N happens at the end.
 
-    W is diagonal, how much each position counts, and the identity where all count alike. It costs nothing: only vectors over
-    the positions, and the smaller map where A is formed, are multiplied by it.
+    W is diagonal and contains the weights of the positions; it is the identity without padding. W costs almost nothing:
+    only vectors over the positions, and the smaller map where A is materialized, are multiplied by it.
 
     Args:
-        f1 (Tensor): (b, C1, N).
-        f2 (Tensor): (b, C2, N).
-        formed (bool): Form A, at N C1 C2 multiplications, for products that then cost C1 C2; otherwise a product costs
+        f1 (Tensor): First map of the pair.
+        f2 (Tensor): Second map of the pair.
+        materialize (bool): Compute A, at N C1 C2 multiplications, for products that then cost C1 C2. A factored product costs
             N (C1 + C2). Defaults to False.
-        weights (Tensor, optional): The diagonal of W, (b, 1, N). Defaults to None, all 1.
+        weights (Tensor, optional): The diagonal of W. Defaults to None, all 1.
+
+    Shape:
+        - f1: (b, C1, N).
+        - f2: (b, C2, N).
+        - weights: (b, 1, N).
+
+    Source:
+        Paper, section 3.2.
     """
 
-    def __init__(self, f1: Tensor, f2: Tensor, formed: bool = False, weights: Optional[Tensor] = None) -> None:
-        self.f1, self.f2, self.weights = RowBlocks(f1), RowBlocks(f2), weights
-        self.formed = RowBlocks(self.form(f1, f2)) if formed else None
+    def __init__(self, f1: Tensor, f2: Tensor, materialize: bool = False, weights: Tensor | None = None) -> None:
+        self.f1, self.f2, self.weights = BlockedMatrix(f1), BlockedMatrix(f2), weights
+        self.matrix = BlockedMatrix(self.materialize(f1, f2)) if materialize else None
 
-    def form(self, f1: Tensor, f2: Tensor) -> Tensor:
-        """F1 W F2^T, (b, C1, C2)."""
+    def materialize(self, f1: Tensor, f2: Tensor) -> Tensor:
+        """Return F1 W F2^T, (b, C1, C2)."""
         if f1.shape[1] < f2.shape[1]:
-            return self._weighed(f1) @ f2.mT
-        return f1 @ self._weighed(f2).mT
+            return self._weighted(f1) @ f2.mT
+        return f1 @ self._weighted(f2).mT
 
-    def _weighed(self, rows: Tensor) -> Tensor:
+    def _weighted(self, rows: Tensor) -> Tensor:
         return rows if self.weights is None else rows * self.weights.to(rows.dtype)
 
     def left_at_positions(self, u: Tensor) -> Tensor:
-        """W F1^T u, (b, R, C1) to (b, R, N)."""
-        return self._weighed(self.f1.left(u) if u.shape[1] == 1 else u @ self.f1.matrix)
+        """Return W F1^T u, (b, R, C1) to (b, R, N)."""
+        return self._weighted(self.f1.rmatvec(u) if u.shape[1] == 1 else u @ self.f1.matrix)
 
     def right_at_positions(self, v: Tensor) -> Tensor:
-        """W F2^T v, (b, R, C2) to (b, R, N)."""
-        return self._weighed(self.f2.left(v) if v.shape[1] == 1 else v @ self.f2.matrix)
+        """Return W F2^T v, (b, R, C2) to (b, R, N)."""
+        return self._weighted(self.f2.rmatvec(v) if v.shape[1] == 1 else v @ self.f2.matrix)
 
-    def __call__(self, v: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
-        """A v, (b, 1, C2) to (b, 1, C1), and on the way there W F2^T v, (b, 1, N), unless A is formed."""
-        if self.formed is not None:
-            return self.formed.right(v), None
+    def matvec(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return A v, (b, 1, C2) to (b, 1, C1), and the intermediate W F2^T v, (b, 1, N), or None if A is materialized."""
+        if self.matrix is not None:
+            return self.matrix.matvec(v), None
         at_positions = self.right_at_positions(v)
-        return self.f1.right(at_positions), at_positions
+        return self.f1.matvec(at_positions), at_positions
 
-    def transposed(self, u: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
-        """A^T u, (b, 1, C1) to (b, 1, C2), and on the way there W F1^T u, (b, 1, N), unless A is formed."""
-        if self.formed is not None:
-            return self.formed.left(u), None
+    def rmatvec(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return A^T u, (b, 1, C1) to (b, 1, C2), and the intermediate W F1^T u, (b, 1, N), or None if A is materialized."""
+        if self.matrix is not None:
+            return self.matrix.rmatvec(u), None
         at_positions = self.left_at_positions(u)
-        return self.f2.right(at_positions), at_positions
+        return self.f2.matvec(at_positions), at_positions
 
     def ones(self) -> Tensor:
-        """(b, 1, C1)."""
+        """Return the all-ones vector of the left side, (b, 1, C1)."""
         matrix = self.f1.matrix
         return matrix.new_ones(matrix.shape[0], 1, matrix.shape[1])

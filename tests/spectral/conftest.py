@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-import lckd_mm  # noqa: F401  (mends the stack, so that mmdet can be imported)
+import lckd_mm  # noqa: F401  (patches the installed libraries, so that mmdet can be imported)
 
 
 @pytest.fixture(scope='session')
-def pre_activations(photographs: torch.Tensor) -> list:
-    """The residual sums before the last ReLU of the four stages of a ResNet-50 with random weights and BN scales."""
+def pre_activations(photographs: torch.Tensor) -> list[torch.Tensor]:
+    """Return the sums before the last ReLU of the four stages of a ResNet-50 with random weights and BN scales."""
     from mmdet.models.backbones import ResNet
 
     torch.manual_seed(0)
@@ -19,11 +19,11 @@ def pre_activations(photographs: torch.Tensor) -> list:
             torch.nn.init.normal_(module.bias, 0, 0.3)
         elif isinstance(module, torch.nn.ReLU):
             module.inplace = False
-    records = []
+    relu_inputs: list[torch.Tensor] = []
     for stage in (1, 2, 3, 4):
         relu = getattr(network, f'layer{stage}')[-1].relu
-        relu.register_forward_pre_hook(lambda _, inputs: records.append(inputs[0]))
+        relu.register_forward_pre_hook(lambda _, inputs: relu_inputs.append(inputs[0]))
     with torch.no_grad():
         network(photographs)
-    # The ReLU of a bottleneck is called three times, the last time on the sum.
-    return records[2::3]
+    # A bottleneck calls its ReLU three times; the third input is the sum.
+    return relu_inputs[2::3]

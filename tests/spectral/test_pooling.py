@@ -1,8 +1,10 @@
+"""Adaptive average pooling equals PyTorch's, and its adjoint equals the gradient."""
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from lckd_mm.spectral.pooling import average_pool, spread
+from lckd_mm.spectral.pooling import average_pool, average_pool_adjoint
 
 RATIOS = {
     'half': ((8, 6), (4, 3)),
@@ -19,21 +21,21 @@ RATIOS = {
 
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('name', RATIOS)
-def test_average_pool_is_adaptive_average_pooling(name: str, memory_format: torch.memory_format) -> None:
-    full, size = RATIOS[name]
-    x = torch.randn(2, 5, *full, dtype=torch.float64).to(memory_format=memory_format)
+def test_average_pool_equals_adaptive_average_pooling(name: str, memory_format: torch.memory_format) -> None:
+    input_size, size = RATIOS[name]
+    x = torch.randn(2, 5, *input_size, dtype=torch.float64).to(memory_format=memory_format)
     torch.testing.assert_close(average_pool(x, size), F.adaptive_avg_pool2d(x, size))
 
 
-def test_average_pool_works_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_average_pool_over_several_blocks_equals_adaptive_average_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('lckd_mm.spectral.pooling._BLOCK_BYTES', 3 * 8 * 6 * 8)
     x = torch.randn(2, 5, 8, 6, dtype=torch.float64)
     torch.testing.assert_close(average_pool(x, (4, 3)), F.adaptive_avg_pool2d(x, (4, 3)))
 
 
-def test_average_pool_leaves_its_input_alone() -> None:
-    for full, size in RATIOS.values():
-        x = torch.randn(2, 3, *full)
+def test_average_pool_does_not_change_its_input() -> None:
+    for input_size, size in RATIOS.values():
+        x = torch.randn(2, 3, *input_size)
         before = x.clone()
         average_pool(x, size)
         assert torch.equal(x, before)
@@ -45,9 +47,9 @@ def test_average_pool_is_differentiable() -> None:
 
 
 @pytest.mark.parametrize('name', RATIOS)
-def test_spread_is_the_gradient_of_adaptive_average_pooling(name: str) -> None:
-    full, size = RATIOS[name]
-    x = torch.randn(2, 3, *full, dtype=torch.float64, requires_grad=True)
+def test_the_adjoint_is_the_gradient_of_adaptive_average_pooling(name: str) -> None:
+    input_size, size = RATIOS[name]
+    x = torch.randn(2, 3, *input_size, dtype=torch.float64, requires_grad=True)
     incoming = torch.randn(2, 3, *size, dtype=torch.float64)
     (expected,) = torch.autograd.grad(F.adaptive_avg_pool2d(x, size), x, incoming)
-    torch.testing.assert_close(spread(incoming.flatten(2), size, full), expected.flatten(2))
+    torch.testing.assert_close(average_pool_adjoint(incoming.flatten(2), size, input_size), expected.flatten(2))

@@ -1,13 +1,16 @@
+"""Values, gradients, data types and argument checks of the public functions."""
+
 import functools
+import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from lckd_mm.spectral import METHODS, transmitting_matrix, transmitting_spectral_norm
-
-from .published import published_spectral_norm, published_transmitting_matrix
+from tests.helpers.published_spectral_norm import published_spectral_norm, published_transmitting_matrix
 
 SHAPES = {
     'pooled': ((3, 6, 8, 8), (3, 9, 4, 4)),
@@ -37,7 +40,7 @@ def _pair(name: str, dtype: torch.dtype = torch.float64) -> tuple:
 
 
 def _svd_sigma(x: Tensor, y: Tensor) -> Tensor:
-    """The yardstick: float64 SVD of a matrix formed here, for equal sizes or an integer pooling ratio."""
+    """Compute the reference by the SVD of a float64 matrix, for equal sizes or an integer pooling ratio."""
     x, y = x.double(), y.double()
     if x.shape[2] != y.shape[2]:
         ratio = x.shape[2] // y.shape[2]
@@ -46,80 +49,80 @@ def _svd_sigma(x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.svdvals(matrix)[:, 0]
 
 
-def test_transmitting_matrix_is_the_published_one() -> None:
+def test_transmitting_matrix_equals_the_published_matrix() -> None:
     x, y = _pair('pooled')
     torch.testing.assert_close(transmitting_matrix(x, y), published_transmitting_matrix(x, y))
     assert transmitting_matrix(x, y).shape == (3, 6, 9)
 
 
-def test_transmitting_matrix_of_tokens_is_that_of_the_same_positions() -> None:
+def test_tokens_have_the_transmitting_matrix_of_the_map_with_the_same_positions() -> None:
     x, y = _randn(2, 6, 4, 4), _randn(2, 5, 4, 4, seed=1)
     tokens = transmitting_matrix(x.flatten(2).transpose(1, 2), y.flatten(2).transpose(1, 2))
     torch.testing.assert_close(tokens, transmitting_matrix(x, y))
 
 
-def test_tokens_of_another_number_are_pooled_as_a_square() -> None:
+def test_tokens_of_another_number_than_the_positions_are_pooled_as_a_square() -> None:
     x, y = _randn(2, 6, 4, 4), _randn(2, 5, 2, 2, seed=1)
     torch.testing.assert_close(transmitting_matrix(x.flatten(2).transpose(1, 2), y), transmitting_matrix(x, y))
 
 
 @pytest.mark.parametrize('name', SHAPES)
 @pytest.mark.parametrize('method', METHODS)
-def test_every_shape_gives_the_norm_of_its_transmitting_matrix(name: str, method: str) -> None:
+def test_the_norm_of_every_shape_is_the_norm_of_its_transmitting_matrix(name: str, method: str) -> None:
     x, y = _pair(name)
     expected = torch.linalg.matrix_norm(transmitting_matrix(x, y), ord=2)
-    sigma = transmitting_spectral_norm(x, y, method=method, n_iters=500 if method == 'power' else 9)
+    sigma = transmitting_spectral_norm(x, y, method=method, num_iters=500 if method == 'power' else 9)
     torch.testing.assert_close(sigma, expected, rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize('name', SHAPES)
 @pytest.mark.parametrize('method', METHODS)
-def test_gradient_is_right_in_both_arguments(name: str, method: str) -> None:
+def test_the_gradient_is_correct_in_both_arguments(name: str, method: str) -> None:
     x, y = (t.requires_grad_() for t in _pair(name))
-    # The derivative of the power iteration is exact however few its steps; Lanczos' is once it has converged.
-    n_iters = 3 if method == 'power' else 9
-    function = functools.partial(transmitting_spectral_norm, method=method, n_iters=n_iters)
-    # Large maps are checked along random directions, small ones element by element.
+    # The gradient of the power iteration is exact for any number of steps, the gradient of Lanczos after convergence.
+    num_iters = 3 if method == 'power' else 9
+    function = functools.partial(transmitting_spectral_norm, method=method, num_iters=num_iters)
+    # Large maps are checked along random directions, small maps element by element.
     assert torch.autograd.gradcheck(function, (x, y), fast_mode=x.numel() > 100)
 
 
-@pytest.mark.parametrize('n_iters', [1, 2, 5, 10])
+@pytest.mark.parametrize('num_iters', [1, 2, 5, 10])
 @pytest.mark.parametrize('name', ['pooled', 'same size', 'one channel', 'one pixel', 'batch of one'])
-def test_power_is_the_published_iteration_in_value_and_gradient(name: str, n_iters: int) -> None:
+def test_power_equals_the_published_iteration_in_value_and_gradient(name: str, num_iters: int) -> None:
     x, y = (t.requires_grad_() for t in _pair(name))
     weights = torch.arange(1.0, x.shape[0] + 1, dtype=x.dtype)
-    published = published_spectral_norm(x, y, n_iters, start=x.new_ones(x.shape[1]))
+    published = published_spectral_norm(x, y, num_iters, start=x.new_ones(x.shape[1]))
     expected = torch.autograd.grad(published @ weights, (x, y))
-    ours = transmitting_spectral_norm(x, y, method='power', n_iters=n_iters)
+    ours = transmitting_spectral_norm(x, y, method='power', num_iters=num_iters)
     torch.testing.assert_close(ours, published, rtol=1e-12, atol=0)
     torch.testing.assert_close(torch.autograd.grad(ours @ weights, (x, y)), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_gradient_is_that_of_autograd_through_the_svd(method: str) -> None:
+def test_the_gradient_equals_autograd_through_the_svd(method: str) -> None:
     x, y = (t.requires_grad_() for t in _pair('same size'))
     expected = torch.autograd.grad(torch.linalg.matrix_norm(transmitting_matrix(x, y), ord=2).sum(), (x, y))
-    n_iters = 500 if method == 'power' else 7
-    ours = torch.autograd.grad(transmitting_spectral_norm(x, y, method=method, n_iters=n_iters).sum(), (x, y))
+    num_iters = 500 if method == 'power' else 7
+    ours = torch.autograd.grad(transmitting_spectral_norm(x, y, method=method, num_iters=num_iters).sum(), (x, y))
     torch.testing.assert_close(ours, expected, rtol=1e-7, atol=1e-10)
 
 
-def test_lanczos_with_five_products_is_exact_to_1e_4_before_the_relu(pre_activations: list) -> None:
-    for x, y in zip(pre_activations, pre_activations[1:]):
+def test_lanczos_with_five_products_has_an_error_below_1e_4_before_the_relu(pre_activations: list) -> None:
+    for x, y in itertools.pairwise(pre_activations):
         error = transmitting_spectral_norm(x, y) / _svd_sigma(x, y) - 1
         assert error.abs().max() < 1e-4
 
 
-def test_lanczos_with_five_products_beats_power_with_ten_before_the_relu(pre_activations: list) -> None:
-    for x, y in zip(pre_activations, pre_activations[1:]):
+def test_lanczos_with_five_products_is_more_accurate_than_power_with_ten_before_the_relu(pre_activations: list) -> None:
+    for x, y in itertools.pairwise(pre_activations):
         exact = _svd_sigma(x, y)
         lanczos = (transmitting_spectral_norm(x, y) / exact - 1).abs().max()
-        power = (transmitting_spectral_norm(x, y, method='power', n_iters=10) / exact - 1).abs().max()
+        power = (transmitting_spectral_norm(x, y, method='power', num_iters=10) / exact - 1).abs().max()
         assert lanczos < max(power, 1e-6)
 
 
-def test_svd_is_exact_to_1e_6_in_float32(pre_activations: list) -> None:
-    for x, y in zip(pre_activations, pre_activations[1:]):
+def test_svd_has_an_error_below_1e_6_in_float32(pre_activations: list) -> None:
+    for x, y in itertools.pairwise(pre_activations):
         torch.testing.assert_close(
             transmitting_spectral_norm(x, y, method='svd').double(), _svd_sigma(x, y), rtol=1e-6, atol=0
         )
@@ -150,7 +153,7 @@ def test_zero_features_give_zero_norm_and_zero_gradient(method: str, zero: str) 
 
 @pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('value', [math.nan, math.inf])
-def test_a_non_finite_map_is_seen_in_its_own_image_alone(method: str, value: float) -> None:
+def test_a_non_finite_map_affects_only_its_own_image(method: str, value: float) -> None:
     for index in range(2):
         maps = _pair('pooled', torch.float32)
         expected = transmitting_spectral_norm(*maps, method=method)
@@ -168,7 +171,7 @@ def test_channels_that_sum_to_zero_do_not_hide_the_norm(method: str) -> None:
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_rank_one_maps_break_no_iteration(method: str) -> None:
+def test_rank_one_maps_have_the_exact_norm(method: str) -> None:
     x = _randn(2, 6, 1, 1) * _randn(2, 1, 4, 4, seed=1).abs()
     y = _randn(2, 5, 1, 1, seed=2) * _randn(2, 1, 4, 4, seed=3).abs()
     sigma = transmitting_spectral_norm(x.float(), y.float(), method=method)
@@ -176,7 +179,7 @@ def test_rank_one_maps_break_no_iteration(method: str) -> None:
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_strides_do_not_matter(method: str) -> None:
+def test_strides_do_not_change_the_value(method: str) -> None:
     x, y = _pair('pooled', torch.float32)
     expected = transmitting_spectral_norm(x, y, method=method)
     strided = x.repeat_interleave(2, 3)[..., ::2]
@@ -227,20 +230,20 @@ def test_two_calls_give_the_same_bits(method: str) -> None:
     assert torch.equal(first, transmitting_spectral_norm(x, y, method=method))
 
 
-def test_float64_stays_float64_and_mixed_inputs_become_it() -> None:
+def test_one_float64_input_makes_the_result_float64() -> None:
     x, y = _pair('pooled')
     assert transmitting_spectral_norm(x, y).dtype == torch.float64
     assert transmitting_spectral_norm(x.float(), y).dtype == torch.float64
 
 
-def test_a_second_derivative_is_refused() -> None:
+def test_a_second_derivative_raises_an_error() -> None:
     x, y = (t.requires_grad_() for t in _pair('same size'))
     (grad,) = torch.autograd.grad(transmitting_spectral_norm(x, y).sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match='no second derivative'):
         grad.sum().backward()
 
 
-def test_maps_without_gradient_keep_nothing_for_backward() -> None:
+def test_maps_without_gradient_save_nothing_for_backward() -> None:
     x, y = _pair('same size')
     assert transmitting_spectral_norm(x, y).grad_fn is None
     with torch.no_grad():
@@ -248,7 +251,7 @@ def test_maps_without_gradient_keep_nothing_for_backward() -> None:
 
 
 @pytest.mark.parametrize('which', [0, 1])
-def test_only_the_map_that_asks_for_it_gets_a_gradient(which: int) -> None:
+def test_only_a_map_that_requires_a_gradient_gets_one(which: int) -> None:
     maps = list(_pair('same size'))
     maps[which].requires_grad_()
     transmitting_spectral_norm(*maps).sum().backward()
@@ -259,15 +262,15 @@ def test_only_the_map_that_asks_for_it_gets_a_gradient(which: int) -> None:
 @pytest.mark.parametrize(
     ('kwargs', 'error', 'message'),
     [
-        (dict(method='lancsoz'), ValueError, "did you mean 'lanczos'"),
+        (dict(method='lancsoz'), ValueError, "method 'lancsoz' is unknown"),
         (dict(method='qr'), ValueError, "'lanczos', 'power', 'svd'"),
-        (dict(n_iters=0), ValueError, 'n_iters=0'),
-        (dict(n_iters=-3), ValueError, 'n_iters=-3'),
-        (dict(n_iters=2.0), TypeError, 'n_iters=2.0'),
-        (dict(n_iters=True), TypeError, 'n_iters=True'),
+        (dict(num_iters=0), ValueError, 'num_iters=0'),
+        (dict(num_iters=-3), ValueError, 'num_iters=-3'),
+        (dict(num_iters=2.0), TypeError, 'num_iters=2.0'),
+        (dict(num_iters=True), TypeError, 'num_iters=True'),
     ],
 )
-def test_bad_settings_are_refused_by_name(kwargs: dict, error: type, message: str) -> None:
+def test_invalid_settings_raise_an_error_with_the_wrong_value(kwargs: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         transmitting_spectral_norm(*_pair('pooled'), **kwargs)
 
@@ -278,12 +281,14 @@ def test_bad_settings_are_refused_by_name(kwargs: dict, error: type, message: st
         (torch.ones(2, 3, 4, 4, dtype=torch.int64), torch.ones(2, 3, 4, 4), TypeError, 'x is torch.int64'),
         (torch.ones(2, 3, 4, 4), [1.0], TypeError, 'y is list'),
         (torch.ones(2, 3), torch.ones(2, 3, 4, 4), ValueError, r'x has shape \(2, 3\)'),
-        (torch.ones(2, 3, 4, 4), torch.ones(3, 3, 4, 4), ValueError, 'batch size 2 and y 3'),
+        (torch.ones(2, 3, 4, 4), torch.ones(3, 3, 4, 4), ValueError, 'batch size 2 and y has batch size 3'),
         (torch.ones(2, 3, 0, 4), torch.ones(2, 3, 4, 4), ValueError, 'at least one element'),
         (torch.ones(2, 17, 3), torch.ones(2, 3, 4, 4), ValueError, '17 tokens and a map of 16 positions'),
     ],
 )
 @pytest.mark.parametrize('function', [transmitting_matrix, transmitting_spectral_norm])
-def test_bad_maps_are_refused_by_name(function: callable, x: Tensor, y: Tensor, error: type, message: str) -> None:
+def test_invalid_maps_raise_an_error_with_their_name(
+    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, error: type, message: str
+) -> None:
     with pytest.raises(error, match=message):
         function(x, y)

@@ -1,4 +1,4 @@
-"""An independent transcription of the published algorithm: the formed matrix, autograd through the iterations."""
+"""An independent transcription of the published algorithm: a materialized matrix, and autograd through the iterations."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def published_transmitting_matrix(front: Tensor, latter: Tensor) -> Tensor:
-    """(B, C1, H1, W1) and (B, C2, H2, W2) to (B, C1, C2), the larger map pooled to the smaller one's size."""
+    """Return the matrices (B, C1, C2) of (B, C1, H1, W1) and (B, C2, H2, W2); the first map is pooled if it is larger."""
     if front.shape[2] > latter.shape[2]:
         front = F.adaptive_avg_pool2d(front, latter.shape[2:])
     batch, c1, height, width = front.shape
@@ -15,12 +15,12 @@ def published_transmitting_matrix(front: Tensor, latter: Tensor) -> Tensor:
     )
 
 
-def published_spectral_norm(front: Tensor, latter: Tensor, n_iters: int, start: Tensor) -> Tensor:
-    """sqrt of the dominant eigenvalue of TM TM^T by power iteration from ``start`` (C1,), shape (B,)."""
+def published_spectral_norm(front: Tensor, latter: Tensor, num_iters: int, start: Tensor) -> Tensor:
+    """Return the square root of the largest eigenvalue of TM TM^T, (B,), by power iteration from ``start`` (C1,)."""
     matrix = published_transmitting_matrix(front, latter)
     square = torch.einsum('bij,bkj->bik', matrix, matrix)
     vector = start.expand(square.shape[0], -1)
-    for _ in range(n_iters):
+    for _ in range(num_iters):
         product = torch.einsum('bij,bj->bi', square, vector)
         eigenvalue = product.square().sum(1).sqrt() / vector.square().sum(1).sqrt()
         vector = product / product.square().sum(1, keepdim=True).sqrt()

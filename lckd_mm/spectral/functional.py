@@ -1,0 +1,195 @@
+"""The public functions: the transmitting matrix, a surrogate of a block's linear map, and its spectral norm."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .autograd import spectral_norms
+from .pairing import check_valid_ratios, common_size, pair_feature_maps, working_dtype
+from .planning import Plan
+from .solvers import SOLVERS
+
+METHODS = tuple(SOLVERS)
+
+
+def transmitting_matrix(x: Tensor, y: Tensor) -> Tensor:
+    r"""Compute the transmitting matrix :math:`F_1 F_2^\top / N` of two consecutive feature maps, one per image.
+
+    Args:
+        x (Tensor): Map before the block, or tokens.
+        y (Tensor): Map after the block, or tokens.
+
+    Returns:
+        Tensor: The matrices; float64 if one of the inputs is, float32 otherwise, also under autocast. Differentiable in
+        both arguments.
+
+    Shape:
+        - x: (B, C1, H1, W1), or (B, N1, C1) for tokens.
+        - y: (B, C2, H2, W2), or (B, N2, C2) for tokens.
+        - Output: (B, C1, C2).
+
+    Raises:
+        TypeError: An input is not a floating-point tensor.
+        ValueError: The maps cannot be paired, see :func:`pair_feature_maps`.
+
+    Source:
+        Paper, section 3.2.
+
+    Example:
+        >>> transmitting_matrix(torch.randn(2, 64, 56, 56), torch.randn(2, 128, 28, 28)).shape
+        torch.Size([2, 64, 128])
+    """
+    device_type = x.device.type if isinstance(x, Tensor) else 'cpu'
+    with torch.autocast(device_type, enabled=False):
+        f1, f2 = pair_feature_maps(x, y)
+        return f1 @ f2.transpose(1, 2) / f1.shape[2]
+
+
+def transmitting_spectral_norm(
+    x: Tensor, y: Tensor, *, method: str = 'lanczos', num_iters: int = 5, valid_ratios: Tensor | None = None
+) -> Tensor:
+    r"""Compute the spectral norm :math:`\sigma(F_1 F_2^\top / N)` of the transmitting matrix.
+
+    The matrix is materialized only where that is faster. The backward pass needs O(B (C1 + C2 + N)) saved numbers, and not
+    the maps.
+
+    Args:
+        x (Tensor): Map before the block, or tokens.
+        y (Tensor): Map after the block, or tokens.
+        method (str): ``'lanczos'``, Golub-Kahan bidiagonalization, the most accurate per product; ``'power'``, the
+            published iteration; ``'svd'``, exact and slow. Defaults to ``'lanczos'``.
+        num_iters (int): Number of products with the matrix and with its transpose; not used by ``'svd'``. The authors use 5
+            on ImageNet and 10 on CIFAR. Defaults to 5.
+        valid_ratios (Tensor, optional): Shares of height and width that each image fills, from the top left, in (0, 1]. The
+            rest is padding and is ignored. Each position is weighted by the share of its cell inside the image, and N is
+            the sum of the weights. Tokens that are not pooled have no height and width; all of them have weight 1.
+            Defaults to None, no padding.
+
+    Returns:
+        Tensor: The norms; float64 if one of the inputs is, float32 otherwise, also under autocast. The same input gives the
+        same value at every call. They are differentiable once in both arguments. A zero map gives 0 with a zero gradient. A
+        NaN or an infinity in a map makes only the value of its own image non-finite. For a multiple largest singular
+        value, the gradient is one of the subgradients.
+
+    Shape:
+        - x: (B, C1, H1, W1), or (B, N1, C1) for tokens.
+        - y: (B, C2, H2, W2), or (B, N2, C2) for tokens.
+        - valid_ratios: (B, 2).
+        - Output: (B,).
+
+    Raises:
+        TypeError: A map or ``valid_ratios`` is not a floating-point tensor, or ``num_iters`` is not an integer.
+        ValueError: The maps cannot be paired (see :func:`pair_feature_maps`), ``method`` is unknown, ``num_iters`` is not
+            positive, or ``valid_ratios`` is not (B, 2).
+
+    Source:
+        Paper, section 3.2.
+
+    Example:
+        >>> before = torch.randn(8, 64, 56, 56, requires_grad=True)
+        >>> after = torch.randn(8, 128, 28, 28)
+        >>> sigma = transmitting_spectral_norm(before, after)
+        >>> sigma.sum().backward()
+        >>> sigma.shape, before.grad.shape
+        (torch.Size([8]), torch.Size([8, 64, 56, 56]))
+    """
+    return transmitting_spectral_norms((x, y), method=method, num_iters=num_iters, valid_ratios=valid_ratios)[0]
+
+
+@torch.compiler.disable
+def transmitting_spectral_norms(
+    features: Sequence[Tensor],
+    *,
+    method: str = 'lanczos',
+    num_iters: int = 5,
+    plan: Plan | None = None,
+    valid_ratios: Tensor | None = None,
+) -> Tensor:
+    """Compute the spectral norms of the blocks between K consecutive maps.
+
+    Row i is ``transmitting_spectral_norm(features[i], features[i + 1])``, computed with less work: a map of two pairs is
+    converted once, and its gradient is written once.
+
+    Args:
+        features (Sequence[Tensor]): K >= 2 maps in the order of the network.
+        method (str): As in :func:`transmitting_spectral_norm`. Defaults to ``'lanczos'``.
+        num_iters (int): As in :func:`transmitting_spectral_norm`. Defaults to 5.
+        plan (Plan, optional): Formulation, for tests and benchmarks. Defaults to None: :mod:`lckd_mm.spectral.planning`
+            chooses the fastest one.
+        valid_ratios (Tensor, optional): As in :func:`transmitting_spectral_norm`. Defaults to None, no padding.
+
+    Returns:
+        Tensor: The norms, with the properties described in :func:`transmitting_spectral_norm`.
+
+    Shape:
+        - features: K times (B, C, H, W), or (B, N, C) for tokens.
+        - valid_ratios: (B, 2).
+        - Output: (K - 1, B).
+
+    Raises:
+        TypeError: As in :func:`transmitting_spectral_norm`.
+        ValueError: As in :func:`transmitting_spectral_norm`, or there are fewer than two maps.
+
+    Source:
+        Paper, section 3.2.
+
+    Example:
+        >>> stages = [torch.randn(2, 64 * 2**i, 56 // 2**i, 56 // 2**i) for i in range(4)]
+        >>> transmitting_spectral_norms(stages).shape
+        torch.Size([3, 2])
+    """
+    check_method(method)
+    check_num_iters(num_iters)
+    features = list(features)
+    if len(features) < 2:
+        raise ValueError(f'{len(features)} feature map was given, but a pair consists of two: pass at least 2 maps.')
+    sizes = [common_size(x, y) for x, y in itertools.pairwise(features)]
+    batch_size = features[0].shape[0]
+    if batch_size == 0:
+        return features[0].new_zeros(len(sizes), 0, dtype=working_dtype(features))
+    if valid_ratios is not None:
+        check_valid_ratios(valid_ratios, batch_size)
+    return spectral_norms(features, sizes, method, num_iters, plan, valid_ratios)
+
+
+def check_method(method: str) -> None:
+    """Check that a method is one of :data:`METHODS`.
+
+    Args:
+        method (str): Name of the method.
+
+    Raises:
+        ValueError: The method is unknown.
+
+    Example:
+        >>> check_method('qr')
+        Traceback (most recent call last):
+        ValueError: method 'qr' is unknown: use one of 'lanczos', 'power', 'svd'.
+    """
+    if method not in METHODS:
+        raise ValueError(f'method {method!r} is unknown: use one of {", ".join(map(repr, METHODS))}.')
+
+
+def check_num_iters(num_iters: int) -> None:
+    """Check that a number of iterations is a positive integer.
+
+    Args:
+        num_iters (int): Number of iterations.
+
+    Raises:
+        TypeError: The value is not an integer.
+        ValueError: The value is below 1.
+
+    Example:
+        >>> check_num_iters(0)
+        Traceback (most recent call last):
+        ValueError: num_iters=0 is below 1, so that nothing would be computed: use 1 or more, e.g. 5.
+    """
+    if isinstance(num_iters, bool) or not isinstance(num_iters, int):
+        raise TypeError(
+            f'num_iters={num_iters!r} is of type {type(num_iters).__name__}, but must be an integer: use 1 or more, e.g. 5.'
+        )
+    if num_iters < 1:
+        raise ValueError(f'num_iters={num_iters} is below 1, so that nothing would be computed: use 1 or more, e.g. 5.')
