@@ -12,8 +12,8 @@ from mmengine.registry import MODELS, DefaultScope
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from tests.integration.conftest import ROOT
-from tests.spectral.published import published_spectral_norm
+from tests.helpers.published_spectral_norm import published_spectral_norm
+from tests.helpers.tools import ROOT
 
 
 def _bn(module: nn.BatchNorm2d, x: Tensor) -> Tensor:
