@@ -29,7 +29,7 @@ class LipschitzBalanceHook(LossWeightHook):
 
     With ``measure='gradient'``, u and r are gradient norms instead of loss values. Both are norms with respect to the
     student's parameters that the distillation loss reaches. The value of a loss does not determine its gradient norm
-    (docs/benchmarks.md). The norms take two additional backward passes, every ``measure_interval`` iterations. They
+    (docs/experiments.md). The norms take two additional backward passes, every ``measure_interval`` iterations. They
     change fastest at first, so they are also measured at iterations 0, 1, 2, 4, 8, and so on.
 
     The weight does not change if a loss is zero or not finite. In distributed training, all ranks use the mean over the

@@ -1,0 +1,44 @@
+"""The documentation: links and anchors exist, and the README stays short."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings, as GitHub forms them."""
+    text = re.sub(r'```.*?```', '', page.read_text(encoding='utf-8'), flags=re.S)
+    headings = re.findall(r'^#+ (.+)$', text, flags=re.M)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
+    text = re.sub(r'```.*?```', '', page.read_text(encoding='utf-8'), flags=re.S)
+    for target in re.findall(r'\]\(([^)\s]+)\)', text):
+        if '://' in target or target.startswith('mailto:'):
+            continue
+        path, _, anchor = target.partition('#')
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_paths_of_the_repository_in_the_text_exist(page: Path) -> None:
+    text = page.read_text(encoding='utf-8')
+    for path in re.findall(r'(?<![\w/.:-])((?:configs|tools|docs|lckd_mm|tests|requirements)/[\w./-]*\w)', text):
+        if page.name == 'CHANGELOG.md' or '*' in path:
+            continue
+        assert (ROOT / path).exists(), path
+
+
+def test_readme_has_at_most_150_lines_and_1000_words() -> None:
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    assert len(text.splitlines()) <= 150
+    assert len(text.split()) <= 1000
