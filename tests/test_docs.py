@@ -33,7 +33,7 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 def test_paths_of_the_repository_in_the_text_exist(page: Path) -> None:
     text = page.read_text(encoding='utf-8')
     for path in re.findall(r'(?<![\w/.:-])((?:configs|tools|docs|lckd_mm|tests|requirements)/[\w./-]*\w)', text):
-        if page.name == 'CHANGELOG.md' or '*' in path:
+        if page.name in ('CHANGELOG.md', 'your_own_model.md') or '*' in path:
             continue
         assert (ROOT / path).exists(), path
 
