@@ -1,12 +1,5 @@
-# The teacher.
-_base_ = [
-    '../_base_/models/deeplabv3plus_r18_d16.py',
-    './_base_/runtime.py',
-    '../_base_/schedules/camvid_40e.py',
-]
-model = dict(
-    data_preprocessor=dict(size=(160, 208), test_cfg=dict(size_divisor=16)),
-    backbone=dict(base_channels=32, stem_channels=32),
-    decode_head=dict(in_channels=256, channels=64, c1_in_channels=32, c1_channels=16),
-    auxiliary_head=dict(in_channels=128, channels=32),
-)
+# Teacher on CamVid: 40 epochs.
+_base_ = ['../_base_/models/deeplabv3plus_r18w32.py', './_base_/runtime.py', '../_base_/schedules/adamw_12e.py']
+model = dict(data_preprocessor=dict(size=(160, 208), test_cfg=dict(size_divisor=16)))
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=40)]
+train_cfg = dict(max_epochs=40, val_interval=10)

@@ -1,8 +1,3 @@
-# The student alone.
-_base_ = ['../_base_/models/deeplabv3plus_r18_d16.py', './_base_/runtime.py', '../_base_/schedules/camvid_12e.py']
-model = dict(
-    data_preprocessor=dict(size=(160, 208), test_cfg=dict(size_divisor=16)),
-    backbone=dict(base_channels=8, stem_channels=8),
-    decode_head=dict(in_channels=64, channels=32, c1_in_channels=8, c1_channels=8),
-    auxiliary_head=dict(in_channels=32, channels=16),
-)
+# Student without distillation on CamVid.
+_base_ = ['../_base_/models/deeplabv3plus_r18w8.py', './_base_/runtime.py', '../_base_/schedules/adamw_12e.py']
+model = dict(data_preprocessor=dict(size=(160, 208), test_cfg=dict(size_divisor=16)))

@@ -1,4 +1,4 @@
-# Teacher of settings (e) and (f).
+# PyramidNet-200 (alpha 240) on CIFAR-100: teacher of the settings (e) and (f).
 _base_ = './wrn28_4_cifar100.py'
 model = dict(
     backbone=dict(_delete_=True, type='mmrazor.PyramidNet', depth=200, alpha=240, bottleneck=True),

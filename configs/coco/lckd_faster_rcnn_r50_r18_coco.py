@@ -1,15 +1,12 @@
-# The flagship on COCO.
-_base_ = [
-    '../_base_/distillers/lckd_backbone.py',
-    'mmdet::_base_/datasets/coco_detection.py',
-    'mmdet::_base_/schedules/schedule_1x.py',
-    'mmdet::_base_/default_runtime.py',
-]
+# The flagship on COCO: Faster R-CNN R50-FPN teaches Faster R-CNN R18-FPN.
+_base_ = ['./faster_rcnn_r18_coco.py', '../_base_/distillers/lckd_detection.py']
 model = dict(
-    architecture=dict(cfg_path='lckd_mm::coco/faster_rcnn_r18_coco.py'),
+    _delete_=True,
+    architecture=_base_.model,
     teacher=dict(cfg_path='mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'),
-    # mmdet's own: 37.4 box AP.
+    # mmdet's checkpoint: 37.4 box AP.
     teacher_ckpt='https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r50_fpn_1x_coco/'
     'faster_rcnn_r50_fpn_1x_coco_20200130-047c8118.pth',
+    **_base_.distillation,
 )
-data_help = 'get COCO 2017 and put its folders train2017, val2017 and annotations into data/coco'
+default_hooks = _base_.distillation_hooks

@@ -1,4 +1,4 @@
-# Student of setting (a), teacher of (b), in the authors' schedule.
+# ResNet-50 on ImageNet in the authors' schedule: student of setting (a), teacher of (b).
 _base_ = [
     'mmpretrain::_base_/models/resnet50.py',
     '../_base_/datasets/imagenet.py',

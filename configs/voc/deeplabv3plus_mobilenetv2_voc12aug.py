@@ -1,3 +1,4 @@
+# Student without distillation on VOC 2012 + SBD: DeepLabV3+ on a MobileNetV2.
 _base_ = './deeplabv3plus_r101_voc12aug.py'
 model = dict(
     pretrained='mmcls://mobilenet_v2',

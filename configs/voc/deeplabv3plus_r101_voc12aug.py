@@ -1,4 +1,4 @@
-# The teacher of the segmentation rows: 16 images a batch.
+# Teacher of the DeepLabV3+ settings on VOC 2012 + SBD: ResNet-101, 16 images per batch.
 _base_ = [
     'mmseg::_base_/models/deeplabv3plus_r50-d8.py',
     'mmseg::_base_/datasets/pascal_voc12_aug.py',

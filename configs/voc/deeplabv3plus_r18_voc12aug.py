@@ -1,3 +1,4 @@
+# Student without distillation on VOC 2012 + SBD: DeepLabV3+ on a ResNet-18.
 _base_ = './deeplabv3plus_r101_voc12aug.py'
 model = dict(
     pretrained='open-mmlab://resnet18_v1c',

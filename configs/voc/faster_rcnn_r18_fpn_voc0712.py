@@ -1,3 +1,4 @@
+# Student of the flagship without distillation: Faster R-CNN R18-FPN on VOC 07+12.
 _base_ = [
     'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
     'mmdet::_base_/datasets/voc0712.py',

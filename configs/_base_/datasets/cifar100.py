@@ -1,5 +1,5 @@
+# CIFAR-100 with the authors' pixel statistics and augmentation.
 _base_ = ['mmpretrain::_base_/datasets/cifar100_bs16.py']
-# The authors' pixel statistics and augmentation.
 data_preprocessor = dict(mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7])
 train_dataloader = dict(
     batch_size=128,
@@ -15,4 +15,4 @@ val_dataloader = dict(batch_size=128)
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1, 5))
 test_evaluator = val_evaluator
-data_help = 'make that folder, and mmpretrain downloads CIFAR-100 into it'
+data_help = 'create that folder; mmpretrain downloads CIFAR-100 into it'

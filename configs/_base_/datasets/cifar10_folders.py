@@ -1,32 +1,24 @@
-# A folder of images for each class, below data/cifar10/train and data/cifar10/val; the authors' pixel statistics and
-# augmentation.
+# CIFAR-10 as one folder of images per class, with the authors' pixel statistics and augmentation.
 data_preprocessor = dict(num_classes=10, mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7], to_rgb=True)
+cifar10 = dict(type='CustomDataset', data_root='data/cifar10')
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomCrop', crop_size=32, padding=4, padding_mode='reflect'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=128,
     num_workers=0,
     drop_last=True,
-    dataset=dict(
-        type='CustomDataset',
-        data_root='data/cifar10',
-        data_prefix='train',
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='RandomCrop', crop_size=32, padding=4, padding_mode='reflect'),
-            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-            dict(type='PackInputs'),
-        ],
-    ),
+    dataset=dict(cifar10, data_prefix='train', pipeline=train_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=True),
 )
 val_dataloader = dict(
     batch_size=250,
     num_workers=0,
-    dataset=dict(
-        type='CustomDataset',
-        data_root='data/cifar10',
-        data_prefix='val',
-        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
-    ),
+    dataset=dict(cifar10, data_prefix='val', pipeline=test_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 test_dataloader = val_dataloader

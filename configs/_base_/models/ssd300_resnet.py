@@ -1,4 +1,4 @@
-# SSD300 on a ResNet-50 without its last stage: the stages of strides 8 and 16 stand where VGG's maps of 38 and 19 pixels do.
+# SSD300 on a ResNet-50 without its last stage: stages of stride 8 and 16 replace VGG's feature maps of 38 and 19 pixels.
 _base_ = ['mmdet::_base_/models/ssd300.py']
 model = dict(
     data_preprocessor=dict(std=[58.395, 57.12, 57.375]),
@@ -16,9 +16,9 @@ model = dict(
         style='pytorch',
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
     ),
-    # VGG's conv4_3 has a scale of its own, which L2Norm evens out; a stage that ends in a BN has not. And the gradient of mmdet's
-    # L2Norm is not finite at a position where all channels are 0, as after a ReLU.
+    # L2Norm compensates for the scale of VGG's conv4_3; a stage that ends in a BN needs no compensation. The gradient of
+    # mmdet's L2Norm is not finite where all channels are 0, as after a ReLU.
     neck=dict(l2_norm_scale=None),
-    # VOC (mmdet).
+    # Classes and anchor sizes of mmdet's SSD for VOC.
     bbox_head=dict(num_classes=20, anchor_generator=dict(basesize_ratio_range=(0.2, 0.9))),
 )

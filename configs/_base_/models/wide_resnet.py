@@ -1,5 +1,4 @@
-# WRN-28-4, the teacher of most CIFAR rows; MMRazor's WideResNet. Depth and width of others: backbone.depth,
-# backbone.widen_factor and head.in_channels, which is 64 times as much.
+# WRN-28-4 (MMRazor's WideResNet), the teacher of most CIFAR settings. `head.in_channels` is 64 * widen_factor.
 model = dict(
     type='ImageClassifier',
     _scope_='mmpretrain',

@@ -1,4 +1,4 @@
-# The authors' schedule for CIFAR, a tenth of the rate at 50 and at 75 % of the epochs.
+# The authors' schedule for CIFAR: the learning rate is divided by 10 at 50 % and at 75 % of the epochs.
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
 )

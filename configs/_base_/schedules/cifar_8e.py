@@ -1,4 +1,4 @@
-# Short, for comparisons on a CPU: up to the authors' rate for CIFAR over two epochs, then down to 0.
+# Short CIFAR trainings on a CPU: warm-up over two epochs to the authors' learning rate, then cosine annealing to 0.
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
 )

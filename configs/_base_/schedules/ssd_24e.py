@@ -1,4 +1,4 @@
-# mmdet's schedule for SSD300 on VOC, in one batch of 32 at half the rate of its 64.
+# mmdet's schedule for SSD300 on VOC, with half the batch size (32 images) and half the learning rate.
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=5e-4, momentum=0.9, weight_decay=5e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),

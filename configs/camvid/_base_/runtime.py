@@ -1,5 +1,6 @@
-# mmseg's, in epochs where that counts iterations. Nothing is selected on the test images, which are read as they come.
+# Data and runtime of the CamVid comparison. mmseg's runtime counts iterations; this one counts epochs.
 _base_ = ['mmseg::_base_/default_runtime.py', '../../_base_/datasets/camvid.py']
+# The figures are reported on the test images. No checkpoint is selected on them.
 val_dataloader = _base_.test_dataloader
 log_processor = dict(by_epoch=True)
 default_hooks = dict(

@@ -1,45 +1,27 @@
-# The bundled set's masks, to be segmented: digits and what is behind them, 255 for their blurred contours.
-_base_ = ['mmseg::_base_/default_runtime.py']
+# The masks of the bundled scenes (digits and background; 255 for blurred contours), and 8 epochs from random weights.
+_base_ = ['mmseg::_base_/default_runtime.py', '../../_base_/schedules/adamw_12e.py']
+# The package that registers DigitMasks.
+custom_imports = dict(imports=['lckd_mm.datasets'], allow_failed_imports=False)
 masks = dict(
     type='mmrazor.DigitMasks',
     data_root='data/digits_voc',
     data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
+    # There are no flips, since a mirrored digit is not a digit.
+    pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')],
 )
-mask_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
-# A batch is read in 10 ms, and worker processes would take the cores from the training.
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    # No flips: a mirrored digit is no digit.
-    dataset=dict(ann_file='ImageSets/Segmentation/train.txt', pipeline=mask_pipeline, **masks),
+train_set, val_set, test_set = (
+    dict(masks, ann_file=f'ImageSets/Segmentation/{split}.txt') for split in ('train', 'val', 'test')
 )
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(ann_file='ImageSets/Segmentation/val.txt', pipeline=mask_pipeline, **masks),
-)
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(ann_file='ImageSets/Segmentation/test.txt', pipeline=mask_pipeline, **masks),
-)
+# Loading a batch takes 10 ms; worker processes would slow down the training on few cores.
+loader = dict(batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+train_dataloader = dict(loader, sampler=dict(type='DefaultSampler', shuffle=True), dataset=train_set)
+val_dataloader = dict(loader, dataset=val_set)
+test_dataloader = dict(loader, dataset=test_set)
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
-data_help = 'make the set with `python tools/dataset_converters/make_demo_set.py`'
-
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.02))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, begin=0, end=1, by_epoch=True, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=0, begin=1, end=8, by_epoch=True, convert_to_iter_based=True),
-]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=1)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=8)
-# In epochs, where mmseg's runtime counts iterations.
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=8)]
+train_cfg = dict(max_epochs=8, val_interval=1)
+# mmseg's runtime counts iterations; this one counts epochs.
 log_processor = dict(by_epoch=True)
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -51,3 +33,4 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 randomness = dict(seed=0)
+data_help = 'generate the data set with `python tools/dataset_converters/make_demo_set.py`'

@@ -1,0 +1,2 @@
+# The recommended block for classifiers.
+_base_ = './lipschitz.py'

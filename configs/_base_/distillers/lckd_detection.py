@@ -1,0 +1,2 @@
+# The recommended block for detectors.
+_base_ = './lipschitz.py'

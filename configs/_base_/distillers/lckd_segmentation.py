@@ -1,0 +1,2 @@
+# The recommended block for segmentors.
+_base_ = './lipschitz.py'

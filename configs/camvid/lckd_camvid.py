@@ -1,3 +1,0 @@
-# The Lipschitz term alone.
-_base_ = ['../_base_/distillers/lckd_backbone.py', './_base_/pair.py']
-model = dict(distiller=dict(probe_size=_base_.probe_size), **_base_.pair)

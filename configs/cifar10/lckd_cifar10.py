@@ -1,8 +1,0 @@
-# The Lipschitz term alone.
-_base_ = ['../_base_/distillers/lckd_backbone.py', './_base_/comparison.py']
-model = dict(distiller=_base_.wrn_distiller, **_base_.pair)
-# Half of what the paper warns of, whatever the size of the other losses.
-custom_hooks = [
-    dict(type='mmrazor.LipschitzMonitorHook', interval=10),
-    dict(type='mmrazor.LipschitzBalanceHook', share=0.1),
-]
