@@ -1,0 +1,76 @@
+"""What the benchmarks share: the clock, the description of the machine, and the files of a report."""
+
+import json
+import math
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def synchronized_time(device: str) -> float:
+    """Return the time in seconds after all work on the device has finished.
+
+    Args:
+        device (str): ``'cpu'`` or ``'cuda'``.
+
+    Returns:
+        float: Seconds from an arbitrary origin.
+    """
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def describe_machine(device: str) -> str:
+    """Return the name of the GPU, or the name of the CPU with the number of threads.
+
+    Args:
+        device (str): ``'cpu'`` or ``'cuda'``.
+
+    Returns:
+        str: The description.
+
+    Example:
+        >>> describe_machine('cpu').endswith('threads')
+        True
+    """
+    if device == 'cuda':
+        return str(torch.cuda.get_device_name())
+    path = Path('/proc/cpuinfo')
+    lines = path.read_text().splitlines() if path.exists() else []
+    model = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.processor())
+    return f'{model}, {torch.get_num_threads()} threads'
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean.
+
+    Args:
+        values (Sequence[float]): Positive numbers.
+
+    Returns:
+        float: Their geometric mean.
+
+    Example:
+        >>> round(geometric_mean([1.0, 4.0]), 6)
+        2.0
+    """
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def write_report(folder: Path, record: dict[str, Any], lines: Sequence[str]) -> None:
+    """Write ``benchmark.json`` and ``benchmark.md``.
+
+    Args:
+        folder (Path): Their folder.
+        record (dict): The content of the JSON file.
+        lines (Sequence[str]): The lines of the Markdown file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'benchmark.json').write_text(json.dumps(record, indent=1))
+    (folder / 'benchmark.md').write_text('\n'.join([*lines, '']))

@@ -1,0 +1,87 @@
+"""Measure a whole training step: a student alone, with LCKD, and with methods of MMRazor, on the same batch in one run.
+
+    python tools/analysis_tools/benchmark_step.py --out work_dirs/benchmark_step
+
+A step consists of forward pass, backward pass and optimizer. The teachers have random weights, which does not affect the time:
+
+- student alone;
+- LCKD: LipschitzDistill with the preset 'lipschitz' on the four stages, with and without adapters;
+- LCKD, no loss: the same without adapters and without a loss on the taps;
+- MMRazor, same losses: SingleTeacherDistill, which runs the whole teacher, with the same distiller;
+- MMRazor PKD and OFD: its algorithms, losses and connectors, combined as in its own configs.
+"""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.logging import MMLogger
+from rich.console import Console
+
+from lckd_mm.analysis.benchmark import describe_machine, write_report
+from lckd_mm.analysis.benchmark_contenders import PAIRS, STEPS
+from lckd_mm.analysis.benchmark_step import Settings, measure_pair, plot_steps, report_lines
+
+from .parser import VerbParser
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run the benchmark.
+
+    Args:
+        arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
+        prog (str, optional): Name of the program. Defaults to None, the name of the script.
+    """
+    args = make_parser(prog).parse(arguments)
+    warnings.filterwarnings('ignore')
+    # It lists every initialized parameter.
+    MMLogger.get_current_instance().setLevel('ERROR')
+    size = (args.size[0], args.size[1])
+    settings = Settings(args.device, args.amp, size, args.images, tuple(args.steps), args.repeats, args.warmup)
+    results = {}
+    with Console(stderr=True).status('') as status:
+        for pair in args.pairs:
+            results[pair] = measure_pair(pair, settings, status.update)
+    title = f'Training steps, {describe_machine(args.device)}, {args.amp or "float32"}, torch {torch.__version__}'
+    lines = [title]
+    for pair, times in results.items():
+        lines += ['', *report_lines(pair, times)]
+    record = dict(title=title, size=args.size, images=args.images, seconds=results)
+    print(json.dumps(record) if args.json else '\n'.join(lines))
+    if args.out:
+        write_report(args.out, record, lines)
+        plot_steps(results, args.out / 'benchmark.png', title)
+
+
+def make_parser(prog: str | None = None) -> VerbParser:
+    """Return the argument parser.
+
+    Args:
+        prog (str, optional): Name of the program. Defaults to None.
+
+    Returns:
+        VerbParser: The parser.
+    """
+    parser = VerbParser(prog, __doc__)
+    parser.add_argument('--pairs', nargs='+', choices=tuple(PAIRS), default=tuple(PAIRS), help='student and teacher')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument(
+        '--amp', choices=('float16', 'bfloat16'), help='data type under autocast; the default is float32'
+    )
+    parser.add_argument(
+        '--size',
+        nargs=2,
+        type=int,
+        default=(384, 512),
+        metavar=('H', 'W'),
+        help='size of the two images of the detector',
+    )
+    parser.add_argument('--images', type=int, default=16, help='number of images of 224 x 224 pixels of the classifier')
+    parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS, help='the steps to measure')
+    parser.add_argument('--repeats', type=int, default=9, help='number of measurements')
+    parser.add_argument('--warmup', type=int, default=1, help='number of steps before the measurements')
+    parser.add_argument('--out', type=Path, help='folder for benchmark.json, benchmark.md and benchmark.png')
+    parser.add_argument('--json', action='store_true', help='print JSON instead of the tables')
+    return parser

@@ -1,0 +1,55 @@
+"""A check that the data sets of a config exist."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+
+from lckd_mm.errors import ConfigFileNotFoundError
+
+
+def check_data(cfg: Config, *loaders: str) -> None:
+    """Reject a config whose data sets do not exist.
+
+    mmengine reports a missing file only when it reads it, without instructions; the ``data_help`` of a config contains them.
+
+    Args:
+        cfg (Config): The config.
+        *loaders (str): Keys of its data loaders, ``'train_dataloader'`` for example.
+
+    Raises:
+        ConfigFileNotFoundError: A list of annotations, or without one a folder of images or masks, does not exist.
+
+    Example:
+        >>> check_data(Config(dict(train_dataloader=dict(dataset=dict(data_root='.')))), 'train_dataloader')
+    """
+    for name in loaders:
+        for dataset in _find_datasets(cfg.get(name) or {}):
+            for path in _required_paths(dataset):
+                if path and '://' not in path and not os.path.exists(path):
+                    fix = cfg.get('data_help') or 'set data_root to its folder'
+                    raise ConfigFileNotFoundError(
+                        f'the data set of {name} does not exist: {path!r} is missing in {os.getcwd()!r}; {fix}.'
+                    )
+
+
+def _required_paths(dataset: dict[str, Any]) -> list[str]:
+    """Return the list of annotations or, without one, the folders of images and masks."""
+    root, ann_file, prefix = dataset.get('data_root') or '', dataset.get('ann_file'), dataset.get('data_prefix') or ''
+    if ann_file:
+        return [os.path.join(root, ann_file)]
+    folders = list(prefix.values()) if isinstance(prefix, dict) else [prefix]
+    return [os.path.join(root, folder) for folder in folders if isinstance(folder, str)] or [root]
+
+
+def _find_datasets(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield every data set in the config of a data loader, including wrapped ones."""
+    if isinstance(part, dict):
+        if isinstance(part.get('ann_file') or part.get('data_root'), str):
+            yield part
+        for value in part.values():
+            yield from _find_datasets(value)
+    elif isinstance(part, (list, tuple)):
+        for value in part:
+            yield from _find_datasets(value)

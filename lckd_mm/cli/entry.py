@@ -1,0 +1,88 @@
+"""The wrapper of all command line programs, which turns configuration errors into one sentence."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from lckd_mm.errors import ConfigError
+
+Main = Callable[[Sequence[str] | None, str | None], None]
+
+# Older versions of mmengine add it to errors of constructors: "class `LipschitzLoss` in lckd_mm/models/losses/x.py: ".
+_REGISTRY_PREFIX = re.compile(r'^(class `\w+` in \S+: )+')
+# An error in a worker of a DataLoader is raised again with the traceback of the worker as its message.
+_WORKER_TRACEBACK = 'Original Traceback (most recent call last):'
+
+
+def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run a verb; a configuration error ends the process with its sentence and exit status 2.
+
+    With the environment variable ``LCKD_DEBUG=1`` the traceback is printed instead of the sentence.
+
+    Args:
+        main (Main): The verb; it receives ``arguments`` and ``prog``.
+        arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
+        prog (str, optional): Name of the program in messages. Defaults to None, the name of the script.
+
+    Raises:
+        SystemExit: With status 2, for a :class:`ConfigError`.
+
+    Example:
+        >>> from lckd_mm.errors import ConfigValueError
+        >>> def main(arguments, prog):
+        ...     raise ConfigValueError('depth=17 is unknown; valid: 18, 50.')
+        >>> try:
+        ...     run_verb(main, [])
+        ... except SystemExit as end:
+        ...     end.code
+        2
+    """
+    try:
+        main(arguments, prog)
+    except Exception as error:
+        sentence = config_error_sentence(error)
+        if sentence is None:
+            raise
+        if os.environ.get('LCKD_DEBUG') == '1':
+            traceback.print_exc()
+        else:
+            print(sentence, file=sys.stderr)
+        sys.exit(2)
+
+
+def config_error_sentence(error: BaseException) -> str | None:
+    """Return the sentence of the configuration error that an exception is, or was caused by.
+
+    Args:
+        error (BaseException): The exception.
+
+    Returns:
+        str, optional: The sentence without what mmengine and torch add; None if no configuration error is involved.
+
+    Example:
+        >>> from lckd_mm.errors import ConfigValueError
+        >>> config_error_sentence(ConfigValueError('class `Loss` in loss.py: weight=-1 is negative: use 0 or more.'))
+        'weight=-1 is negative: use 0 or more.'
+        >>> config_error_sentence(ValueError('weight=-1')) is None
+        True
+    """
+    config_error = _find_config_error(error)
+    if config_error is None:
+        return None
+    message = str(config_error).strip()
+    if _WORKER_TRACEBACK in message:
+        # The last line of a traceback: "lckd_mm.errors.ConfigValueError: <sentence>".
+        message = message.splitlines()[-1].partition(': ')[2]
+    return _REGISTRY_PREFIX.sub('', message)
+
+
+def _find_config_error(error: BaseException | None) -> ConfigError | None:
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
+        if isinstance(error, ConfigError):
+            return error
+        visited.add(id(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None

@@ -1,0 +1,31 @@
+"""Write the student of a distillation's checkpoint as a plain checkpoint, which the student's own config loads."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lckd_mm.errors import ConfigFileNotFoundError
+from lckd_mm.models.utils import export_student
+
+from .parser import VerbParser
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run the verb.
+
+    Args:
+        arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
+        prog (str, optional): Name of the program. Defaults to None, the name of the script.
+
+    Raises:
+        ConfigFileNotFoundError: The checkpoint does not exist.
+    """
+    parser = VerbParser(prog, __doc__)
+    parser.add_argument('checkpoint', type=Path, help='a checkpoint of a distillation: work_dirs/.../epoch_4.pth')
+    parser.add_argument('out', type=Path, help='the file to write: student.pth')
+    args = parser.parse(arguments)
+    if not args.checkpoint.is_file():
+        raise ConfigFileNotFoundError(
+            f'checkpoint {str(args.checkpoint)!r} does not exist: give the path of an existing file.'
+        )
+    num_keys = export_student(args.checkpoint, args.out)
+    print(f'{args.out}: the student, {num_keys} keys')

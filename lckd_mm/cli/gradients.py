@@ -1,0 +1,41 @@
+"""Measure the gradient of each loss of a distillation with respect to the student's backbone, compared with the task's gradient.
+
+Without a checkpoint the start of the training is measured:
+
+    python -m lckd_mm gradients configs/camvid/lckd_camvid.py work_dirs/lckd_camvid/epoch_12.pth
+"""
+
+import logging
+from collections.abc import Sequence
+
+from mmengine.logging import MMLogger
+from rich.progress import track
+
+from lckd_mm.analysis.distillation import load_distillation
+from lckd_mm.analysis.gradients import measure_gradients, print_gradients, training_batches
+
+from .parser import VerbParser
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run the verb.
+
+    Args:
+        arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
+        prog (str, optional): Name of the program. Defaults to None, the name of the script.
+    """
+    parser = VerbParser(prog, __doc__)
+    parser.add_argument('config', help='config of a distillation')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint of its training; the default is the start of the training'
+    )
+    parser.add_argument(
+        '--batches', type=int, default=4, help='number of training batches, of the batch size of the config'
+    )
+    args = parser.parse(arguments)
+    MMLogger.get_instance('measure_gradients', log_level=logging.WARNING)
+    cfg, model = load_distillation(args.config, args.checkpoint)
+    # BNs use the statistics of the batch, as in training.
+    model.train()
+    batches = track(training_batches(cfg, model, args.batches), 'batches', total=args.batches)
+    print_gradients([measure_gradients(model, batch) for batch in batches])

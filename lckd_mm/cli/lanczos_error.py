@@ -1,0 +1,27 @@
+"""Plot the error of the spectral norm by number of products and by ratio of the second to the first singular value.
+
+python tools/analysis_tools/plot_lanczos_error.py docs/lanczos_error.png
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lckd_mm.analysis.lanczos_error import METHODS, measure_errors, plot_errors, print_errors
+
+from .parser import VerbParser
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Measure, print and plot the errors.
+
+    Args:
+        arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
+        prog (str, optional): Name of the program. Defaults to None, the name of the script.
+    """
+    parser = VerbParser(prog, __doc__)
+    parser.add_argument('path', type=Path, help='the image file')
+    args = parser.parse(arguments)
+    errors = {method: measure_errors(method) for method in METHODS}
+    for method in METHODS:
+        print_errors(method, errors[method])
+    plot_errors(errors, args.path)

@@ -1,0 +1,107 @@
+"""Evaluate a checkpoint as its config describes."""
+
+import inspect
+from collections.abc import Sequence
+
+from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import DumpResults
+from mmengine.registry import HOOKS
+
+from lckd_mm.errors import ConfigValueError
+
+from .data_check import check_data
+from .hooks import add_default_hooks
+from .parser import VerbParser, add_runner_arguments
+from .runner import build_runner, load_runner_config
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run the verb.
+
+    Args:
+        arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
+        prog (str, optional): Name of the program. Defaults to None, the name of the script.
+    """
+    args = make_parser(prog).parse(arguments)
+    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
+        raise ConfigValueError(
+            f'--out {args.out!r} is not the name of a pickle file: use a name that ends in .pkl or .pickle.'
+        )
+    cfg = load_runner_config(args)
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir is not None:
+        enable_drawing(cfg, args.show, args.show_dir)
+    if args.tta:
+        enable_tta(cfg)
+    add_default_hooks(cfg, ('sample_errors',))
+    check_data(cfg, 'test_dataloader')
+    runner = build_runner(cfg)
+    if args.out is not None:
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    runner.test()
+
+
+def make_parser(prog: str | None = None) -> VerbParser:
+    """Return the argument parser.
+
+    Args:
+        prog (str, optional): Name of the program. Defaults to None.
+
+    Returns:
+        VerbParser: The parser.
+    """
+    parser = VerbParser(prog, __doc__)
+    add_runner_arguments(parser)
+    parser.add_argument('checkpoint', help='a path or a URL')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
+    parser.add_argument('--show', action='store_true', help='show the predictions')
+    parser.add_argument('--show-dir', help='draw the predictions and write the images to this folder')
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation with the tta_* entries of the config'
+    )
+    return parser
+
+
+def enable_drawing(cfg: Config, show: bool, folder: str | None) -> None:
+    """Switch on the visualization hook.
+
+    The hooks of mmdet, mmseg and mmpretrain have different names for the same options; each receives those that it takes.
+
+    Args:
+        cfg (Config): The config, which is changed.
+        show (bool): Whether the predictions are shown in a window.
+        folder (str, optional): Folder for the images.
+
+    Raises:
+        ConfigValueError: The config has no visualization hook.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if hook is None:
+        raise ConfigValueError(
+            "--show and --show-dir need a hook that draws, but default_hooks has no 'visualization': add the hook of the codebase, "
+            "dict(type='DetVisualizationHook') for example."
+        )
+    options = {'draw': True, 'enable': True, 'show': show, 'test_out_dir': folder, 'out_dir': folder}
+    with HOOKS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        accepted = inspect.signature(registry.get(hook.type)).parameters
+    hook.update({name: value for name, value in options.items() if name in accepted})
+    if folder is not None:
+        cfg.visualizer.save_dir = folder
+
+
+def enable_tta(cfg: Config) -> None:
+    """Wrap model and test pipeline in test-time augmentation.
+
+    Args:
+        cfg (Config): The config, which is changed.
+
+    Raises:
+        ConfigValueError: The config has no ``tta_model`` or no ``tta_pipeline``.
+    """
+    missing = [name for name in ('tta_model', 'tta_pipeline') if name not in cfg]
+    if missing:
+        raise ConfigValueError(
+            f'--tta needs tta_model and tta_pipeline, but the config has no {" and no ".join(missing)}: add them.'
+        )
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)

@@ -1,0 +1,92 @@
+"""Train a config: a distillation, or a plain model."""
+
+import argparse
+from collections.abc import Sequence
+
+from mmengine.config import Config
+
+from lckd_mm.errors import ConfigValueError
+
+from .data_check import check_data
+from .hooks import add_default_hooks
+from .memory_format import to_channels_last
+from .parser import VerbParser, add_runner_arguments
+from .runner import build_runner, load_runner_config
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run the verb.
+
+    Args:
+        arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
+        prog (str, optional): Name of the program. Defaults to None, the name of the script.
+    """
+    args = make_parser(prog).parse(arguments)
+    cfg = load_runner_config(args)
+    apply_arguments(cfg, args)
+    add_default_hooks(cfg, ('class_count', 'annotation_check', 'sample_errors'))
+    check_data(cfg, 'train_dataloader', 'val_dataloader')
+    runner = build_runner(cfg)
+    if args.channels_last:
+        to_channels_last(runner.model)
+    runner.train()
+
+
+def make_parser(prog: str | None = None) -> VerbParser:
+    """Return the argument parser.
+
+    Args:
+        prog (str, optional): Name of the program. Defaults to None.
+
+    Returns:
+        VerbParser: The parser.
+    """
+    parser = VerbParser(prog, __doc__)
+    add_runner_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help='resume from this checkpoint; without a path, or with "auto", from the latest in the work directory',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision; bfloat16 on a CPU')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size over all processes'
+    )
+    parser.add_argument(
+        '--channels-last',
+        action='store_true',
+        help='store maps as (batch, height, width, channels): faster convolutions on CPUs, and on GPUs with --amp',
+    )
+    return parser
+
+
+def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Apply ``--amp``, ``--auto-scale-lr`` and ``--resume`` to a config.
+
+    Args:
+        cfg (Config): The config, which is changed.
+        args (Namespace): The arguments.
+
+    Raises:
+        ConfigValueError: The config does not support an argument.
+    """
+    if args.amp:
+        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ConfigValueError(
+                f"--amp does not work with optim_wrapper.type={wrapper!r}; valid: 'OptimWrapper', 'AmpOptimWrapper'."
+            )
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ConfigValueError(
+                f'--auto-scale-lr: {args.config} does not contain the batch size of its learning rate: set '
+                'auto_scale_lr=dict(base_batch_size=...) in the config.'
+            )
+        cfg.auto_scale_lr.enable = True
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
