@@ -41,7 +41,7 @@ class Task(NamedTuple):
 
 TASKS = {
     'detection': Task(
-        ('faster_rcnn_r50_digits', 'faster_rcnn_r18_digits', 'lckd_faster_rcnn_digits'),
+        ('faster_rcnn_r50_digits', 'faster_rcnn_r18_digits', 'lckd_faster_rcnn_r50_r18_digits'),
         'pascal_voc/mAP',
         'mAP at IoU 0.5',
         1.0,
@@ -49,7 +49,7 @@ TASKS = {
         12,
     ),
     'segmentation': Task(
-        ('deeplabv3plus_r18w32_digits', 'deeplabv3plus_r18w8_digits', 'lckd_deeplabv3plus_digits'),
+        ('deeplabv3plus_r18w32_digits', 'deeplabv3plus_r18w8_digits', 'lckd_deeplabv3plus_r18w32_r18w8_digits'),
         'mIoU',
         'mIoU',
         0.01,
@@ -57,7 +57,7 @@ TASKS = {
         6,
     ),
     'classification': Task(
-        ('resnet_w16_digits', 'resnet_w4_digits', 'lckd_resnet_digits'),
+        ('resnet_w16_digits', 'resnet_w4_digits', 'lckd_resnet_w16_w4_digits'),
         'accuracy/top1',
         'top-1 accuracy',
         0.01,

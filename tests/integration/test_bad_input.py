@@ -121,13 +121,20 @@ def _truncated(images: torch.Tensor, samples: list[Any]) -> torch.Tensor:
     return images
 
 
-DETECTORS = ('demo/lckd_faster_rcnn_digits.py', 'bccd/lckd_ofd_ssd300_bccd.py', 'coco/lckd_fcos_r50_r18_coco.py')
-SEGMENTORS = ('demo/lckd_deeplabv3plus_digits.py', 'camvid/lckd_ofd_camvid.py')
+DETECTORS = (
+    'demo/lckd_faster_rcnn_r50_r18_digits.py',
+    'bccd/lipschitz_ofd_ssd300_r18w32_r18w8_bccd.py',
+    'coco/lckd_fcos_r50_r18_coco.py',
+)
+SEGMENTORS = (
+    'demo/lckd_deeplabv3plus_r18w32_r18w8_digits.py',
+    'camvid/lipschitz_ofd_balanced_deeplabv3plus_r18w32_r18w8_camvid.py',
+)
 CASES = [
     *((name, fault) for name in DETECTORS for fault in (_no_objects, _no_object_in_one, _boxes_beyond_the_border)),
     *((name, fault) for name in SEGMENTORS for fault in (_all_pixels_ignored,)),
     *((name, fault) for name in (DETECTORS[0], SEGMENTORS[0]) for fault in (_blank, _truncated)),
-    *(('demo/lckd_resnet_digits.py', fault) for fault in (_blank, _truncated)),
+    *(('demo/lckd_resnet_w16_w4_digits.py', fault) for fault in (_blank, _truncated)),
 ]
 
 

@@ -15,7 +15,7 @@ from lckd_mm.models.utils import export_student
 from tests.helpers.tools import ROOT, SMALL_DISTILLATION, free_port
 
 pytestmark = pytest.mark.training
-CONFIG = 'configs/demo/lckd_faster_rcnn_digits.py'
+CONFIG = 'configs/demo/lckd_faster_rcnn_r50_r18_digits.py'
 
 
 @pytest.fixture(scope='module')
@@ -35,9 +35,7 @@ def test_training_writes_norms_and_a_checkpoint_of_plain_data(trained: Path) -> 
     assert not any(k.startswith('teacher.') for k in state)
 
 
-def test_resumed_training_continues_the_schedule(
-    tool: Callable, teacher: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_resumed_training_continues_the_schedule(tool: Callable, teacher: Path, trained: Path, tmp_path: Path) -> None:
     options = (*SMALL_DISTILLATION, f'model.teacher_ckpt={teacher}')
     tool('tools/train.py', CONFIG, '--work-dir', tmp_path, '--resume', trained / 'epoch_1.pth', options=options)
     first, second = (torch.load(d / 'epoch_2.pth', weights_only=True) for d in (trained, tmp_path))
@@ -76,7 +74,12 @@ def test_exported_student_loads_into_the_plain_config_with_the_same_metric(
 
 
 def test_two_processes_train_the_demonstration_without_a_gpu(tool: Callable, teacher: Path, tmp_path: Path) -> None:
-    options = (*SMALL_DISTILLATION, f'model.teacher_ckpt={teacher}', 'train_dataloader.batch_size=2', 'train_cfg.max_epochs=1')
+    options = (
+        *SMALL_DISTILLATION,
+        f'model.teacher_ckpt={teacher}',
+        'train_dataloader.batch_size=2',
+        'train_cfg.max_epochs=1',
+    )
     command = ('bash', 'tools/dist_train.sh', CONFIG, '2', '--work-dir', tmp_path)
     done = tool(*command, options=options, PORT=str(free_port()))
     assert 'pascal_voc/mAP' in done.stdout + done.stderr

@@ -73,7 +73,7 @@ def _norms(model: torch.nn.Module, images: Tensor, samples: list) -> Tensor:
 def test_image_has_the_same_norms_in_a_padded_batch_and_in_a_batch_of_its_own() -> None:
     from mmengine.structures import InstanceData
 
-    cfg = Config.fromfile(Path(lckd_mm.__file__).parents[1] / 'configs/demo/lckd_faster_rcnn_digits.py')
+    cfg = Config.fromfile(Path(lckd_mm.__file__).parents[1] / 'configs/demo/lckd_faster_rcnn_r50_r18_digits.py')
     cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
