@@ -99,10 +99,10 @@ def _published_loss(
 @pytest.mark.parametrize(
     ('config', 'shrink', 'forward', 'side', 'classes', 'divisor', 'weight', 'num_iters'),
     [
-        ('cifar100/lckd_c_wrn28_4_wrn16_2_cifar100.py', {}, _wide_resnet, 32, 100, 1000, 0.25 / 200, 10),
+        ('cifar100/published_wrn28_4_wrn16_2_cifar100.py', {}, _wide_resnet, 32, 100, 1000, 0.25 / 200, 10),
         # Narrower, so that float64 takes seconds; the depth is unchanged.
         (
-            'imagenet/lckd_a_resnet152_resnet50_in1k.py',
+            'imagenet/published_resnet152_resnet50_in1k.py',
             {'backbone.base_channels': 8, 'backbone.stem_channels': 8, 'head.in_channels': 256},
             _resnet,
             64,
@@ -121,8 +121,8 @@ def test_total_loss_and_its_gradient_equal_the_published_ones(
 
     cfg = Config.fromfile(ROOT / 'configs' / config)
     cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
-    for name in ('architecture', 'teacher'):
-        cfg.model[name].setdefault('cfg_options', {}).update(shrink)
+    cfg.merge_from_dict({f'model.architecture.{key}': value for key, value in shrink.items()})
+    cfg.model.teacher.setdefault('cfg_options', {}).update(shrink)
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(cfg.model)
