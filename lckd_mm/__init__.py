@@ -1,10 +1,10 @@
-"""Lipschitz-guided knowledge distillation for OpenMMLab. Importing it registers everything.
+"""Lipschitz-guided knowledge distillation (LCKD) for OpenMMLab models.
 
-The order matters: what is missing is said before anything of it is imported, and the stack is mended before the
-registering modules, which import mmengine and mmrazor, are.
+Importing lckd_mm checks the dependencies, applies the patches of :mod:`lckd_mm.compat`, and registers all components. The
+bundled demonstration data set, :mod:`lckd_mm.datasets`, is not imported: it needs scikit-learn.
 """
 
-# ruff: noqa: E402
+# ruff: noqa: E402  (The order matters: the modules that register components import mmengine and mmrazor, which must be patched before.)
 from .dependencies import check_dependencies
 from .version import __version__
 
@@ -14,6 +14,6 @@ from . import compat
 
 compat.apply()
 
-from . import datasets, engine, models
+from . import checkpoint, engine, errors, models, spectral
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'models']
+__all__ = ['__version__', 'checkpoint', 'compat', 'engine', 'errors', 'models', 'spectral']

@@ -1,23 +1,21 @@
-"""Two processes give the losses and the weights of one on the joint batch."""
+"""Two processes give the losses and the weights of one process with the joint batch."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[1] / 'scripts' / 'joint_batch.py'
+from ..helpers.processes import SCRIPTS, run_processes, run_python
+
+SCRIPT = SCRIPTS / 'joint_batch.py'
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_on_the_joint_batch(tmp_path: Path) -> None:
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29518']
-    for out, command in ((tmp_path / 'one', []), (tmp_path / 'two', launcher)):
-        full = [sys.executable, '-W', 'ignore', *command, str(SCRIPT), str(out)]
-        done = subprocess.run(full, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    for done in (
+        run_python('-W', 'ignore', SCRIPT, tmp_path / 'one'),
+        run_processes(2, SCRIPT, tmp_path / 'two', PYTHONWARNINGS='ignore'),
+    ):
         assert done.returncode == 0, done.stderr[-4000:]
     one = torch.load(tmp_path / 'one' / 'rank0.pt', weights_only=True)
     ranks = [torch.load(tmp_path / 'two' / f'rank{i}.pt', weights_only=True) for i in (0, 1)]

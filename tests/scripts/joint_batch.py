@@ -1,13 +1,15 @@
-"""Distils a small classifier for four steps of eight images, alone or as two processes; writes each rank's losses.
+"""Distill a small classifier for four steps of eight images, in one process or in two.
 
 Usage: joint_batch.py WORK_DIR, or torchrun --nproc_per_node=2 joint_batch.py WORK_DIR
+
+Each rank writes its losses and weights to WORK_DIR/rank<RANK>.pt.
 """
 
 import os
 import sys
 from pathlib import Path
 
-import lckd_mm  # noqa: F401  (it mends the stack)
+import lckd_mm  # noqa: F401  (applies the patches, before anything is imported that needs them)
 
 # isort: split
 import torch
@@ -25,16 +27,18 @@ class Images(torch.utils.data.Dataset):
         return dict(inputs=image, data_samples=DataSample().set_gt_label(index % 3))
 
 
-class Keep(Hook):
+class LossRecorder(Hook):
     def __init__(self) -> None:
-        self.losses = []
+        self.losses: list[dict[str, float]] = []
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
         self.losses.append({k: float(v) for k, v in outputs.items() if 'loss' in k})
 
 
 def classifier(depth: int, channels: int) -> dict:
-    # BN in evaluation mode: its batch statistics would differ between halves and the whole.
+    # The batch statistics of BN in training mode differ between the halves and the joint batch.
     backbone = dict(type='ResNet', depth=depth, base_channels=4, stem_channels=4, norm_eval=True)
     return dict(
         type='mmpretrain.ImageClassifier',
@@ -81,14 +85,14 @@ def main() -> None:
         randomness=dict(seed=0),
         launcher='pytorch' if world_size > 1 else 'none',
         default_scope='mmpretrain',
-        experiment_name=work_dir.name,
+        experiment_name=str(work_dir).replace('/', '_'),
     )
-    keep = Keep()
-    runner.register_hook(keep)
+    recorder = LossRecorder()
+    runner.register_hook(recorder)
     model = runner.train()
     model = getattr(model, 'module', model)
     weights = {name: p.detach().clone() for name, p in model.student.named_parameters()}
-    torch.save(dict(losses=keep.losses, weights=weights), work_dir / f'rank{rank}.pt')
+    torch.save(dict(losses=recorder.losses, weights=weights), work_dir / f'rank{rank}.pt')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,76 @@
+"""Patches of the OpenMMLab packages and of torchvision, which let them work with current PyTorch.
+
+One file per patched library or subsystem. Each patch states what breaks without it, for which versions, and when it can be
+removed; :data:`PATCHES` contains all of them. No patched library is imported before :func:`apply`. For development,
+``LCKD_DISABLE_PATCH=name,...`` disables patches.
+"""
+
+from . import (
+    mmcv,
+    mmdet,
+    mmengine_amp,
+    mmengine_checkpoint,
+    mmengine_config,
+    mmengine_dist,
+    mmengine_message_hub,
+    mmrazor,
+    torchvision,
+)
+from .mmcv import check_mmcv_ops
+from .patching import DISABLE_VARIABLE, PATCHES, Patch, check_disabled_names, patch
+
+__all__ = [
+    'DISABLE_VARIABLE',
+    'PATCHES',
+    'Patch',
+    'apply',
+    'check_disabled_names',
+    'check_mmcv_ops',
+    'mmcv',
+    'mmdet',
+    'mmengine_amp',
+    'mmengine_checkpoint',
+    'mmengine_config',
+    'mmengine_dist',
+    'mmengine_message_hub',
+    'mmrazor',
+    'patch',
+    'table',
+    'torchvision',
+]
+
+
+def apply() -> None:
+    """Apply all patches that are needed; ``import lckd_mm`` does so. Applying twice is a no-op.
+
+    Raises:
+        ConfigValueError: ``LCKD_DISABLE_PATCH`` contains an unknown name.
+        ImportError: The compiled operators of mmcv cannot be loaded.
+    """
+    check_disabled_names()
+    _apply_to('torchvision')
+    # mmcv's patches import its operators, which import torchvision.
+    check_mmcv_ops()
+    for library in ('mmcv', 'mmengine', 'mmrazor', 'mmdet'):
+        _apply_to(library)
+
+
+def _apply_to(library: str) -> None:
+    for registered in PATCHES.values():
+        if registered.library == library:
+            registered.apply()
+
+
+def table() -> str:
+    """Return all patches as text, with their state in this process."""
+    rows = []
+    for registered in PATCHES.values():
+        state = 'applied' if registered.is_applied else 'not applied'
+        rows.append(
+            f'{registered.name} ({state})\n'
+            f'    applies to  {registered.library}{registered.versions}\n'
+            f'    issue       {registered.issue}\n'
+            f'    without it  {registered.reason}\n'
+            f'    until       {registered.until}'
+        )
+    return '\n'.join(rows)

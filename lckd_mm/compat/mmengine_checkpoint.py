@@ -1,0 +1,71 @@
+"""Patches of mmengine's reading and writing of checkpoints.
+
+All loaders of mmengine (local, http, torchvision, open-mmlab, mmcls, s3, pavi) and its writer are in one module, and call
+`torch.load`, `torch.save` and `load_url` of that module.
+"""
+
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+
+from ..checkpoint import load_data, save_data
+from .patching import patch
+
+
+@patch(
+    'mmengine.runner.checkpoint',
+    'torch',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='open-mmlab/mmengine#1655',
+    reason="mmengine cannot resume from its own checkpoints with torch 2.6 or newer: 'Unsupported global: "
+    "mmengine.logging.history_buffer.HistoryBuffer'; it writes objects that are not data",
+    until='mmengine writes plain data, and reads with weights_only=True',
+)
+def mmengine_checkpoint_files(_: types.ModuleType) -> types.ModuleType:
+    """Read and write checkpoints as data; everything else comes from torch."""
+    return _TorchForCheckpoints('torch')
+
+
+class _TorchForCheckpoints(types.ModuleType):
+    """`torch` as the module `mmengine.runner.checkpoint` uses it."""
+
+    save = staticmethod(save_data)
+
+    @staticmethod
+    def load(file: Any, map_location: Any = None, **_: Any) -> Any:
+        """Read a checkpoint as data, whatever `weights_only` is."""
+        return load_data(file, map_location)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+@patch(
+    'mmengine.runner.checkpoint',
+    'load_url',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='mmengine executes code that a downloaded checkpoint contains: load_state_dict_from_url reads with weights_only=False',
+    until='mmengine passes weights_only=True to load_state_dict_from_url',
+)
+def mmengine_checkpoint_downloads(_: Callable[..., Any]) -> Callable[..., Any]:
+    """Read downloaded checkpoints as data."""
+    return _load_url
+
+
+def _load_url(url: str, model_dir: Any = None, map_location: Any = None, progress: bool = True, **_: Any) -> Any:
+    """Replaces ``torch.hub.load_state_dict_from_url``, with the same cache folder."""
+    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, os.path.basename(urlparse(url).path))
+    if not os.path.exists(path):
+        print(f'Downloading: "{url}" to {path}', file=sys.stderr)
+        torch.hub.download_url_to_file(url, path, None, progress=progress)
+    return load_data(path, map_location)

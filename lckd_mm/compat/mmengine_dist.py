@@ -1,0 +1,56 @@
+"""Patches of mmengine's distributed training."""
+
+import atexit
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .patching import has_no_gpu, patch
+
+
+@patch(
+    'mmengine.dist.utils',
+    '_init_dist_pytorch',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason="'--launcher pytorch' fails on a machine without a GPU: mmengine calls torch.cuda.set_device and opens the backend 'nccl'",
+    until='mmengine selects the backend by the available devices',
+    is_needed=has_no_gpu,
+)
+def mmengine_cpu_process_group(_: Callable[..., None]) -> Callable[..., None]:
+    """Open the backend 'gloo', whatever the config states."""
+
+    def _init_dist_pytorch(backend: str, init_backend: str = 'torch', **kwargs: Any) -> None:
+        torch.distributed.init_process_group(backend='gloo', **kwargs)
+        # The threads of a gloo group that stays open can end a finished process with "terminate called".
+        atexit.register(_close_process_groups)
+
+    return _init_dist_pytorch
+
+
+def _close_process_groups() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@patch(
+    'mmengine.model:MMDistributedDataParallel',
+    '__init__',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='distributed training fails on a machine without a GPU: the Runner passes device_ids, which '
+    'DistributedDataParallel refuses for a model on the CPU',
+    until='the Runner passes device_ids only for models on a GPU',
+    is_needed=has_no_gpu,
+)
+def mmengine_cpu_data_parallel(original: Callable[..., None]) -> Callable[..., None]:
+    """Drop the argument `device_ids`."""
+
+    def __init__(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:  # noqa: N807  (replaces this method)
+        kwargs.pop('device_ids', None)
+        original(self, module, *args, **kwargs)
+
+    return __init__

@@ -1,0 +1,67 @@
+"""Errors of a data set that name the files of the sample."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lckd_mm.errors import ConfigError, ConfigRuntimeError
+
+from .dataset_info import inner_datasets
+
+__all__ = ['SampleError', 'name_unreadable_samples']
+
+
+class SampleError(ConfigRuntimeError):
+    """A sample of a data set cannot be prepared.
+
+    A DataLoader raises the exception of a worker process again, with the worker's traceback as its message. The message is
+    reduced to the sentence.
+    """
+
+    def __init__(self, message: str) -> None:
+        marker = f'{type(self).__module__}.{type(self).__qualname__}: '
+        super().__init__(message.rpartition(marker)[2].strip())
+
+
+class _NamedErrors:
+    """Replaces the method `prepare_data` of one data set; it can be pickled for worker processes that are not forked."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __call__(self, index: int) -> Any:
+        prepare: Callable[[Any, int], Any] = type(self.dataset).prepare_data
+        try:
+            return prepare(self.dataset, index)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise SampleError(_message(self.dataset, index, error)) from error
+
+
+def _message(dataset: Any, index: int, error: Exception) -> str:
+    try:
+        info = dataset.get_data_info(index)
+    except Exception:
+        info = {}
+    paths = [repr(info[key]) for key in ('img_path', 'seg_map_path') if isinstance(info.get(key), str)]
+    files = ' with the mask '.join(paths) or 'which has no file name'
+    reason = f'{type(error).__name__}: {" ".join(str(error).split())}'
+    return (
+        f'sample {index} of the data set, {files}, cannot be prepared ({reason}): replace the file, or remove it from the '
+        'list of images.'
+    )
+
+
+def name_unreadable_samples(dataset: Any) -> None:
+    """Let errors of a data set name the image and the mask of the sample; calling it again has no effect.
+
+    For an empty file OpenCV reports '!buf.empty()', and for a damaged mask Pillow reports 'cannot identify image file
+    <_io.BytesIO>': neither names the file.
+
+    Args:
+        dataset (Any): A data set, which may be a wrapper that repeats, concatenates or mixes data sets. Only this instance is
+            modified. Data sets without the methods of mmengine's `BaseDataset` are not modified.
+    """
+    for inner in inner_datasets(dataset):
+        if hasattr(inner, 'prepare_data') and hasattr(inner, 'get_data_info'):
+            inner.prepare_data = _NamedErrors(inner)
