@@ -14,7 +14,7 @@ LAYERS = {
     'spectral': {'spectral'},
     'errors.py': set(),
     'checkpoint.py': {'errors'},
-    'compat': {'errors', 'checkpoint', 'compat'},
+    'compat': {'errors', 'checkpoint', 'compat', 'dependencies'},
     'models': {'errors', 'checkpoint', 'spectral', 'models'},
     'datasets': {'errors', 'datasets'},
     'engine': {'errors', 'checkpoint', 'spectral', 'models', 'engine'},

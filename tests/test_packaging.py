@@ -40,7 +40,7 @@ def test_the_wheel_contains_every_config_and_tool(wheel: Path) -> None:
     assert not [name for name in modes if name.startswith(('tests/', 'configs/', 'tools/'))]
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_a_project_elsewhere_inherits_a_config_and_runs_a_tool_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / 'site')
@@ -96,7 +96,7 @@ def test_lckd_mm_is_imported_without_what_only_the_demonstration_needs() -> None
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_a_project_elsewhere_changes_classes_and_data_of_the_flagship_and_trains(wheel: Path, tmp_path: Path) -> None:
     from lckd_mm.datasets import CLASSES, DigitSceneSettings, make_digit_scenes
 

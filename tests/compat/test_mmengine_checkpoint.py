@@ -171,7 +171,7 @@ def test_what_is_saved_is_plain_data(tmp_path: Path) -> None:
     assert isinstance(data['history'], HistoryBuffer), 'saving must not modify the data'
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_a_run_of_plain_mmengine_is_resumed_only_with_the_patch(tmp_path: Path) -> None:
     toy, plain = SCRIPTS / 'toy_training.py', tmp_path / 'plain'
     trained = run_python(toy, 'plain', plain)

@@ -44,7 +44,7 @@ torch.distributed.destroy_process_group()
     assert done.stdout == 'None\n', done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_two_processes_train_on_the_cpu_only_with_the_patches(tmp_path: Path) -> None:
     plain = run_processes(2, TOY, 'plain', tmp_path / 'plain', '--launcher', 'pytorch')
     assert plain.returncode != 0

@@ -14,7 +14,7 @@ def test_mmrazor_is_imported_with_lckd_mm() -> None:
     assert hasattr(models, 'ConfigurableDistiller')
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_mmrazor_cannot_be_imported_without_the_patch() -> None:
     done = run_with_compat('compat.PATCHES["torchvision_import"].apply()\nimport mmrazor.models')
     assert done.returncode != 0
@@ -22,7 +22,7 @@ def test_mmrazor_cannot_be_imported_without_the_patch() -> None:
     assert 'ImportError' in done.stderr or 'AttributeError' in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_only_mmrazor_is_imported_while_torch_reports_version_1_12() -> None:
     done = run_with_compat("""
 import contextlib, torch

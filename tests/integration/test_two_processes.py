@@ -10,7 +10,7 @@ from ..helpers.processes import SCRIPTS, run_processes, run_python
 SCRIPT = SCRIPTS / 'joint_batch.py'
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_two_processes_give_the_losses_of_one_on_the_joint_batch(tmp_path: Path) -> None:
     for done in (
         run_python('-W', 'ignore', SCRIPT, tmp_path / 'one'),

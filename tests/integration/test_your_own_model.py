@@ -87,7 +87,7 @@ def test_the_page_has_all_of_them() -> None:
     assert list(CONFIGS) == ['my_detector.py', 'my_segmentor.py', 'my_classifier.py', 'my_pose.py']
 
 
-@pytest.mark.slow
+@pytest.mark.training
 @pytest.mark.parametrize(
     ('name', 'evaluated', 'options'),
     [

@@ -24,4 +24,5 @@ distillation_hooks = dict(
     lipschitz_monitor=dict(type='mmrazor.LipschitzMonitorHook', interval=10),
     class_count=dict(type='mmrazor.ClassCountHook'),
     annotation_check=dict(type='mmrazor.AnnotationCheckHook'),
+    sample_errors=dict(type='mmrazor.SampleErrorHook'),
 )

@@ -4,6 +4,7 @@ from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
 from .loss_weight_hook import LossWeightHook
 from .loss_weight_scheduler_hook import LossWeightSchedulerHook
+from .sample_error_hook import SampleErrorHook
 
 __all__ = [
     'AnnotationCheckHook',
@@ -12,4 +13,5 @@ __all__ = [
     'LipschitzMonitorHook',
     'LossWeightHook',
     'LossWeightSchedulerHook',
+    'SampleErrorHook',
 ]
