@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Evaluates in several processes, one for each GPU; on a machine without a GPU, on the CPU through gloo.
+# Evaluates in several processes, one per GPU; without a GPU, on the CPU with the backend gloo.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then

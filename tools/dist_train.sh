@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains in several processes, one for each GPU; on a machine without a GPU, on the CPU through gloo.
+# Trains in several processes, one per GPU; without a GPU, on the CPU with the backend gloo.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
