@@ -99,7 +99,7 @@ def test_mixed_precision_trains_without_a_gpu(tool: Callable, teacher: Path, tmp
     ('options', 'message'),
     [
         (('model.teacher_ckpt=work_dirs/none.pth',), "teacher_ckpt='work_dirs/none.pth' does not exist"),
-        (('train_dataloader.dataset.data_root=nowhere/',), "looked for 'nowhere/ImageSets/Main/train.txt'"),
+        (('train_dataloader.dataset.data_root=nowhere/',), "'nowhere/ImageSets/Main/train.txt' is missing"),
     ],
 )
 def test_missing_file_is_reported_before_training(tool: Callable, tmp_path: Path, options: tuple, message: str) -> None:
