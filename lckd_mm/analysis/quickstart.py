@@ -125,6 +125,7 @@ def train_role(task: Task, role: str, is_fresh: bool, say: Callable[[str], None]
     try:
         run_training(config, folder, on_line=show)
     except ConfigRuntimeError as error:
+        print('\n'.join((folder / 'train.log').read_text().splitlines()[-25:]), flush=True)
         raise ConfigRuntimeError(f'the training of the {role} failed: {error}') from error
 
 

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from lckd_mm.analysis.comparison import load_comparison
+from lckd_mm.analysis.configs import load_config
+from lckd_mm.cli.parser import OptionsAction, VerbParser
+from tests.helpers.tools import ROOT
+
+FILES = sorted((ROOT / 'configs').glob('*/comparison*.yml'))
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.relative_to(ROOT / 'configs').as_posix())
+def test_comparison_of_the_repository_is_complete(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    comparison = load_comparison(path)
+    parser = VerbParser()
+    parser.add_argument('--options', nargs='+', action=OptionsAction, default={})
+    for variant in comparison.variants:
+        load_config(variant.config, parser.parse(['--options', *variant.options]).options if variant.options else None)
+    work_dir = Path(comparison.teacher.config).stem
+    max_epochs = load_config(comparison.teacher.config).train_cfg.max_epochs
+    assert comparison.teacher.checkpoint == Path('work_dirs') / work_dir / f'epoch_{max_epochs}.pth'

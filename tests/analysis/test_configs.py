@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from lckd_mm.analysis.configs import load_config
+from lckd_mm.errors import ConfigFileNotFoundError, ConfigKeyError, ConfigValueError
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        "distillation = dict(type='LipschitzDistill')\n"
+        "distillation_hooks = dict(class_count=dict(type='mmrazor.ClassCountHook'))\n"
+        "model = dict(type='LipschitzDistill', teacher=dict(depth=1), stages=[dict(width=1)])\n"
+    )
+    return str(path)
+
+
+def test_helper_keys_are_removed(config: str) -> None:
+    assert set(load_config(config).keys()) == {'model'}
+
+
+@pytest.mark.parametrize(
+    ('key', 'place'),
+    [
+        ('distillation.distiller.taps', 'model.distiller.taps'),
+        ('distillation', 'model'),
+        ('distillation_hooks.class_count', 'default_hooks.class_count'),
+    ],
+)
+def test_option_that_addresses_a_helper_key_is_rejected_with_its_place(config: str, key: str, place: str) -> None:
+    with pytest.raises(ConfigKeyError, match=f"{key}: .*use '{place}'"):
+        load_config(config, {key: 1})
+
+
+def test_options_override_values_and_entries_of_lists(config: str) -> None:
+    model = load_config(config, {'model.teacher.depth': 2, 'model.stages.0.width': 3}).model
+    assert (model.teacher.depth, model.stages[0].width) == (2, 3)
+
+
+@pytest.mark.parametrize('key', ['model.stages.4.width', 'model.type.name.other'])
+def test_option_that_does_not_fit_is_reported(config: str, key: str) -> None:
+    with pytest.raises(ConfigValueError, match=f'--cfg-options {key} does not fit'):
+        load_config(config, {key: 1})
+
+
+@pytest.mark.parametrize('name', ['none.py', 'lckd_mm::demo/none.py'])
+def test_config_that_does_not_exist_is_named(name: str) -> None:
+    with pytest.raises(ConfigFileNotFoundError, match=f"config '{name}' does not exist"):
+        load_config(name)
+
+
+def test_package_that_is_not_installed_is_named_and_not_installed() -> None:
+    with pytest.raises(ConfigFileNotFoundError, match="package 'lckd_no_such_package', which is not installed"):
+        load_config('lckd_no_such_package::a/b.py')
+
+
+def test_base_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'mine.py').write_text("_base_ = 'missing_base.py'\n")
+    with pytest.raises(ConfigFileNotFoundError, match='missing_base'):
+        load_config(str(tmp_path / 'mine.py'))
+
+
+@pytest.mark.parametrize(('text', 'reason'), [('a = (\n', 'SyntaxError'), ('a = b\n', 'NameError')])
+def test_config_that_is_not_valid_is_one_sentence(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / 'mine.py').write_text(text)
+    with pytest.raises(ConfigValueError, match=rf'cannot be read \({reason}') as caught:
+        load_config(str(tmp_path / 'mine.py'))
+    assert '\n' not in str(caught.value)

@@ -1,0 +1,100 @@
+"""Measurements of gradients and padding on models without training."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+
+from lckd_mm.analysis.configs import load_config
+from lckd_mm.analysis.distillation import load_distillation
+from lckd_mm.analysis.padding import PADDINGS
+from lckd_mm.cli import gradients, padding
+from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
+from tests.helpers.small_classifiers import TAPS, classifier
+from tests.helpers.tiny_configs import write_config, write_images
+from tests.helpers.tools import ROOT
+
+
+def distillation(loss_weight: float = 1.0) -> dict:
+    losses = [dict(type='lipschitz', loss_weight=loss_weight)]
+    return dict(
+        type='LipschitzDistill',
+        _scope_='mmrazor',
+        architecture=classifier(),
+        teacher=classifier(),
+        allow_random_teacher=True,
+        distiller=dict(type='LipschitzDistiller', taps=TAPS, losses=losses),
+    )
+
+
+def printed_cells(capsys: pytest.CaptureFixture) -> list[list[str]]:
+    return [line.replace('│', ' ').split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_excluded_padding_changes_the_norms_less_than_counted_padding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """On three random images and networks without training."""
+    random = np.random.default_rng(0)
+    for name in 'abc':
+        blurred = cv2.GaussianBlur(random.integers(0, 256, (128, 160, 3)).astype(np.uint8), (0, 0), 3)
+        cv2.imwrite(str(tmp_path / f'{name}.jpg'), blurred)
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((128, 160), np.uint8))
+    cfg = load_config(str(ROOT / 'configs/demo/lckd_deeplabv3plus_digits.py'))
+    cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
+    folders = dict(data_root=str(tmp_path), ann_file='', data_prefix=dict(img_path='', seg_map_path=''))
+    cfg.test_dataloader.dataset.update(folders)
+    cfg.dump(tmp_path / 'config.py')
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(cfg.model)
+    # The features of constant pixels, which the padding consists of, must not be zero.
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.normal_(module.bias)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'epoch_1.pth')
+    monkeypatch.setenv('COLUMNS', '200')
+    padding.main([str(tmp_path / 'config.py'), str(tmp_path / 'epoch_1.pth')])
+    lines = printed_cells(capsys)
+    counted = [list(map(float, line[-9:])) for line in lines if 'counted' in line]
+    excluded = [list(map(float, line[-9:])) for line in lines if 'excluded' in line]
+    assert len(counted) == len(excluded) == len(PADDINGS)
+    assert sum(map(sum, excluded)) < sum(map(sum, counted)) / 3
+
+
+def test_gradient_of_a_loss_is_proportional_to_its_weight(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write_images(tmp_path)
+    tables = []
+    for weight in (0.5, 1.0):
+        config = write_config(tmp_path, distillation(weight))
+        # The random numbers of the weights and of the data.
+        torch.manual_seed(0)
+        np.random.seed(0)
+        gradients.main([str(config), '--batches', '1'])
+        tables.append(
+            {
+                line[0]: [float(cell.rstrip('%')) for cell in line[1:]]
+                for line in printed_cells(capsys)
+                if len(line) == 5
+            }
+        )
+    light, heavy = ({name: row[name] for name in ('task', 'distill.loss_lipschitz')} for row in tables)
+    for row in (light, heavy):
+        assert row['task'][2:] == [1, 1]
+        assert row['task'][1] + row['distill.loss_lipschitz'][1] == pytest.approx(100, abs=0.11)
+    light, heavy = light['distill.loss_lipschitz'], heavy['distill.loss_lipschitz']
+    assert heavy[0] == pytest.approx(2 * light[0], rel=1e-3)
+    assert heavy[2] == pytest.approx(2 * light[2], rel=1e-2)
+    assert heavy[3] == pytest.approx(light[3], abs=2e-3)
+
+
+def test_only_a_distillation_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(ConfigValueError, match='is not a distillation, but a ImageClassifier'):
+        load_distillation(str(write_config(tmp_path, classifier())))
+
+
+def test_checkpoint_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigFileNotFoundError, match=r"checkpoint 'none\.pth' does not exist"):
+        load_distillation(str(write_config(tmp_path, distillation())), 'none.pth')

@@ -1,0 +1,75 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from lckd_mm.cli.entry import config_error_sentence, run_verb
+from lckd_mm.errors import ConfigKeyError, ConfigValueError
+
+
+def failing(error: Exception) -> Callable:
+    def main(arguments: object, prog: object) -> None:
+        raise error
+
+    return main
+
+
+def test_configuration_error_ends_with_its_sentence_and_status_2(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_verb(failing(ConfigKeyError("method 'pdk' is unknown.")))
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "method 'pdk' is unknown.\n"
+
+
+def test_debug_variable_shows_the_traceback(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('LCKD_DEBUG', '1')
+    with pytest.raises(SystemExit) as end:
+        run_verb(failing(ConfigValueError('depth=17 is unknown.')))
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith('Traceback')
+    assert error.endswith('ConfigValueError: depth=17 is unknown.\n')
+
+
+def test_other_errors_keep_their_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_verb(failing(ZeroDivisionError()))
+
+
+def raise_after_configuration_error(is_suppressed: bool) -> None:
+    try:
+        raise ConfigValueError('depth=17 is unknown.')
+    except ConfigValueError as error:
+        raise RuntimeError('the model cannot be built') from (None if is_suppressed else error)
+
+
+def test_configuration_error_is_found_behind_another_error() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        raise_after_configuration_error(is_suppressed=False)
+    assert config_error_sentence(caught.value) == 'depth=17 is unknown.'
+
+
+def test_suppressed_configuration_error_is_not_reported() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        raise_after_configuration_error(is_suppressed=True)
+    assert config_error_sentence(caught.value) is None
+
+
+@pytest.mark.parametrize('nested', ['', 'class `Algorithm` in algorithm.py: '])
+def test_prefix_of_the_registry_is_removed(nested: str) -> None:
+    error = ConfigValueError(f'{nested}class `Loss` in lckd_mm/models/losses/loss.py: weight=-1 is negative.')
+    assert config_error_sentence(error) == 'weight=-1 is negative.'
+
+
+class FailingDataset(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        raise ConfigValueError('sample 0 cannot be read: replace the file.')
+
+
+def test_configuration_error_in_a_worker_is_one_sentence() -> None:
+    with pytest.raises(ConfigValueError) as caught:
+        next(iter(torch.utils.data.DataLoader(FailingDataset(), num_workers=1)))
+    assert config_error_sentence(caught.value) == 'sample 0 cannot be read: replace the file.'
