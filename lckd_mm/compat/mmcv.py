@@ -24,13 +24,12 @@ _FEATURE_MAP_OPS = (
     'mmcv.ops.roi_pool:RoIPoolFunction',
 )
 
-# The operators that mmdet, mmseg and mmpretrain call and that have a kernel for the CPU.
+# The operators that mmdet, mmseg and mmpretrain call and whose kernels for the CPU lack bfloat16.
 _CPU_OPS = (
     'mmcv.ops.deform_conv:DeformConv2dFunction',
     'mmcv.ops.modulated_deform_conv:ModulatedDeformConv2dFunction',
     'mmcv.ops.nms:NMSop',
     'mmcv.ops.nms:SoftNMSop',
-    'mmcv.ops.psa_mask:PSAMaskFunction',
     'mmcv.ops.roi_align:RoIAlignFunction',
 )
 
@@ -76,7 +75,7 @@ def mmcv_noncontiguous_maps(original: Callable[..., Any]) -> Callable[..., Any]:
     library='mmcv',
     versions='>=2.0.0,<=2.1.0',
     issue='none known for the CPU (open-mmlab/mmcv#3061 is about the GPU)',
-    reason='RoIAlign, DeformConv2d, ModulatedDeformConv2d, PSAMask, NMS and soft NMS fail on a CPU under autocast: not '
+    reason='RoIAlign, DeformConv2d, ModulatedDeformConv2d, NMS and soft NMS fail on a CPU under autocast: not '
     "implemented for 'BFloat16'",
     until="mmcv's CPU kernels support bfloat16",
 )
