@@ -43,7 +43,7 @@ def test_excluded_padding_changes_the_norms_less_than_counted_padding(
         blurred = cv2.GaussianBlur(random.integers(0, 256, (128, 160, 3)).astype(np.uint8), (0, 0), 3)
         cv2.imwrite(str(tmp_path / f'{name}.jpg'), blurred)
         cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((128, 160), np.uint8))
-    cfg = load_config(str(ROOT / 'configs/demo/lckd_deeplabv3plus_digits.py'))
+    cfg = load_config(str(ROOT / 'configs/demo/lckd_deeplabv3plus_r18w32_r18w8_digits.py'))
     cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
     folders = dict(data_root=str(tmp_path), ann_file='', data_prefix=dict(img_path='', seg_map_path=''))
     cfg.test_dataloader.dataset.update(folders)

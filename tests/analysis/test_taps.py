@@ -16,7 +16,7 @@ def _enabled_logging() -> None:
 
 
 def test_taps_are_listed_with_their_shapes_and_pairs_suggested(capsys: pytest.CaptureFixture) -> None:
-    main([str(ROOT / 'configs' / 'demo' / 'lckd_resnet_digits.py'), '--size', '16', '16'])
+    main([str(ROOT / 'configs' / 'demo' / 'lckd_resnet_w16_w4_digits.py'), '--size', '16', '16'])
     printed = capsys.readouterr().out
     for text in ('backbone.layer3', '16 x 4 x 4', '64 x 4 x 4', 'ReLU'):
         assert text in printed
