@@ -1,8 +1,9 @@
-"""Measure the gradient of each loss of a distillation with respect to the student's backbone, compared with the task's gradient.
+r"""Measure the gradient of each loss of a distillation with respect to the student's backbone, compared with the task's gradient.
 
 Without a checkpoint the start of the training is measured:
 
-    python -m lckd_mm gradients configs/camvid/lckd_camvid.py work_dirs/lckd_camvid/epoch_12.pth
+    python -m lckd_mm gradients configs/demo/lckd_resnet_w16_w4_digits.py \
+        work_dirs/lckd_resnet_w16_w4_digits/epoch_6.pth
 """
 
 import logging

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmengine.config import Config
-from mmrazor.registry import HOOKS
 
 # Name in `default_hooks` and class of each hook.
 ADDED_HOOKS = {
@@ -35,7 +34,7 @@ def add_default_hooks(cfg: Config, names: Iterable[str]) -> None:
     configured = set(_hook_types(cfg))
     for name in names:
         hook = ADDED_HOOKS[name]
-        if name not in cfg.default_hooks and hook not in configured and hook in HOOKS.module_dict:
+        if name not in cfg.default_hooks and hook not in configured:
             cfg.default_hooks[name] = dict(type=f'mmrazor.{hook}')
 
 

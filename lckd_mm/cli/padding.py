@@ -1,10 +1,11 @@
-"""Measure the effect of padding on the spectral norms of a distillation, with and without the exclusion of the padding.
+r"""Measure the effect of padding on the spectral norms of a distillation, with and without the exclusion of the padding.
 
 Each image is processed alone, and then padded on the right and below, as in a batch with larger images. The table contains, for
 each pair of taps, the median of |ln(norm with padding / norm without)| over the images: of the student, of the teacher, and of
 the ratio of the two, which the loss compares. The last row shows how much that ratio differs between images:
 
-    python -m lckd_mm padding configs/camvid/lckd_camvid.py work_dirs/lckd_camvid/epoch_12.pth
+    python -m lckd_mm padding configs/camvid/lipschitz_deeplabv3plus_r18w32_r18w8_camvid.py \
+        work_dirs/lipschitz_deeplabv3plus_r18w32_r18w8_camvid/epoch_12.pth
 """
 
 import logging

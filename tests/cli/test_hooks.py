@@ -2,20 +2,8 @@ from typing import Any
 
 import pytest
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmrazor.registry import HOOKS
 
 from lckd_mm.cli.hooks import ADDED_HOOKS, add_default_hooks
-
-
-class SampleErrorHook(Hook):
-    """Stands for the hook of the package."""
-
-
-@pytest.fixture
-def _sample_error_hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    if 'SampleErrorHook' not in HOOKS.module_dict:
-        monkeypatch.setitem(HOOKS.module_dict, 'SampleErrorHook', SampleErrorHook)
 
 
 def hooks_after(**content: Any) -> Config:
@@ -24,16 +12,10 @@ def hooks_after(**content: Any) -> Config:
     return cfg
 
 
-@pytest.mark.usefixtures('_sample_error_hook')
 def test_hooks_are_added_to_the_default_hooks() -> None:
     cfg = hooks_after(default_hooks=dict(logger=dict(type='LoggerHook')))
     assert list(cfg.default_hooks) == ['logger', 'class_count', 'annotation_check', 'sample_errors']
     assert cfg.default_hooks.class_count == dict(type='mmrazor.ClassCountHook')
-
-
-def test_hook_that_is_not_registered_is_not_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HOOKS, '_module_dict', {k: v for k, v in HOOKS.module_dict.items() if k != 'SampleErrorHook'})
-    assert set(hooks_after().default_hooks) == {'class_count', 'annotation_check'}
 
 
 def test_existing_entries_stay() -> None:

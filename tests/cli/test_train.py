@@ -34,6 +34,7 @@ def test_added_hooks_are_in_the_dumped_config_and_one_line_switches_one_off(fold
     done = run_tool('tools/train.py', config, '--work-dir', work_dir, options=options)
     hooks = Config.fromfile(work_dir / 'tiny.py').default_hooks
     assert hooks.class_count == dict(type='mmrazor.ClassCountHook')
+    assert hooks.sample_errors == dict(type='mmrazor.SampleErrorHook')
     assert 'annotation_check' in hooks
     assert hooks.annotation_check is None
     assert 'ClassCountHook' in (log := done.stdout + done.stderr)
