@@ -1,20 +1,22 @@
-"""Every config of the repository takes a training step; the published ones hold the published numbers."""
+"""Every config of the repository takes a training step; the published ones have the published numbers."""
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
+from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
-from mmengine.structures import InstanceData
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
 
-from .conftest import ROOT
+from tests.helpers.configs import build_from_config, load_config, stand_in_batch
+from tests.helpers.tools import ROOT
 
 FOLDER = ROOT / 'configs'
 CONFIGS = sorted(p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob('*.py') if '_base_' not in p.parts)
+BLOCKS = sorted(p.stem for p in (FOLDER / '_base_' / 'distillers').glob('*.py'))
 
 
 @pytest.fixture(autouse=True)
@@ -22,74 +24,15 @@ def _nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('mmengine.model.weight_init.PretrainedInit.__call__', lambda *_: None)
 
 
-def _load(name: str) -> Config:
-    cfg = Config.fromfile(FOLDER / name)
-    if 'teacher' in cfg.model:
-        cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
-    return cfg
-
-
-def _build(cfg: Config) -> torch.nn.Module:
-    """As the Runner does."""
-    torch.manual_seed(0)
-    model = cfg.model.copy()
-    if cfg.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return revert_sync_batchnorm(MODELS.build(model))
-
-
-def _batch(cfg: Config, model: torch.nn.Module) -> Tuple[torch.Tensor, List]:
-    """Two images of a size that the config's data has, or of a smaller one where any will do, and annotations."""
-    if cfg.default_scope == 'mmpretrain':
-        from mmpretrain.structures import DataSample
-
-        side = 224 if 'ImageNet' in cfg.train_dataloader.dataset.type else 32
-        return torch.randn(2, 3, side, side), [DataSample().set_gt_label(label) for label in (0, 3)]
-    if cfg.default_scope == 'mmseg':
-        from mmengine.structures import PixelData
-        from mmseg.structures import SegDataSample
-
-        network = getattr(model, 'student', model)
-        labels = torch.randint(network.decode_head.num_classes, (2, 1, 128, 128))
-        labels[:, :, :10] = 255
-        shapes = dict(img_shape=(128, 128), ori_shape=(128, 128), pad_shape=(128, 128))
-        return torch.randn(2, 3, 128, 128), [
-            SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=shapes) for label in labels
-        ]
-    from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
-
-    # An SSD head is laid out for one size.
-    side = 300 if 'ssd300' in cfg.filename else 96
-    samples = []
-    for _ in range(2):
-        shape = (side, side)
-        sample = DetDataSample(
-            metainfo=dict(
-                img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0)
-            )
-        )
-        boxes = torch.tensor([[8.0, 8.0, 40.0, 60.0], [30.0, 20.0, 90.0, 80.0]])
-        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.tensor([0, 2]))
-        if any(name.endswith('mask_head') for name, _ in model.named_modules()):
-            masks = torch.zeros(2, *shape, dtype=torch.uint8)
-            masks[0, 8:60, 8:40] = masks[1, 20:80, 30:90] = 1
-            sample.gt_instances.masks = BitmapMasks(masks.numpy(), *shape)
-        sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0, dtype=torch.int64))
-        samples.append(sample)
-    return torch.randn(2, 3, side, side), samples
-
-
 @pytest.mark.parametrize('name', CONFIGS, ids=lambda name: name[:-3])
 def test_every_config_parses_builds_and_takes_a_step(name: str) -> None:
-    cfg = _load(name)
-    model = _build(cfg)
+    cfg = load_config(FOLDER / name)
+    model = build_from_config(cfg)
     model.init_weights()
     model.train()
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         optimizer = build_optim_wrapper(model, cfg.optim_wrapper.copy())
-    images, samples = _batch(cfg, model)
+    images, samples = stand_in_batch(cfg, model)
     losses = model(images, samples, mode='loss')
     total, _ = model.parse_losses(losses)
     total.backward()
@@ -106,14 +49,14 @@ def test_every_config_parses_builds_and_takes_a_step(name: str) -> None:
         teacher = [p.clone() for p in model.teacher.parameters()]
     grads = [p.grad for p in network.backbone.parameters() if p.requires_grad]
     assert all(g is not None and g.isfinite().all() for g in grads)
-    # The last BN of a residual block may be zero at first, so that nothing before it in the block has a gradient yet.
+    # The last BN of a residual block may be initialized to zero, so that the layers before it have no gradient yet.
     assert sum(bool(g.abs().sum() > 0) for g in grads) > len(grads) / 5
     optimizer.step()
     assert any((p != q).any() for p, q in zip(network.parameters(), before))
     if 'teacher' in cfg.model:
         assert all(torch.equal(p, q) for p, q in zip(model.teacher.parameters(), teacher))
     else:
-        # A student predicts as its own config's model does.
+        # The model of a plain config predicts.
         with torch.no_grad():
             assert len(model.eval()(images, samples, mode='predict')) == len(samples)
 
@@ -121,17 +64,17 @@ def test_every_config_parses_builds_and_takes_a_step(name: str) -> None:
 class Published(NamedTuple):
     """A row of the authors' settings."""
 
-    teacher: Tuple[str, Dict[str, Any]]
-    student: Tuple[str, Dict[str, Any]]
+    teacher: tuple[str, dict[str, Any]]
+    student: tuple[str, dict[str, Any]]
     batch: int
-    weights: Tuple[float, Optional[float]]
-    """Of the Lipschitz term, at first and from 60 % of the epochs on."""
+    weights: tuple[float, float | None]
+    """Weight of the Lipschitz loss at first, and from 60 % of the epochs on."""
 
-    rates: Dict[int, float]
+    rates: dict[int, float]
     """Learning rate from an epoch on."""
 
-    teacher_taps: Tuple[str, ...]
-    student_taps: Tuple[str, ...]
+    teacher_taps: tuple[str, ...]
+    student_taps: tuple[str, ...]
     epochs: int = 200
     iterations: int = 10
     decay: float = 5e-4
@@ -155,21 +98,21 @@ _IN1K = dict(
 )
 
 
-def _wrn(depth: int, widen_factor: int) -> Tuple[str, Dict]:
+def _wrn(depth: int, widen_factor: int) -> tuple[str, dict]:
     return 'WideResNet', dict(depth=depth, widen_factor=widen_factor)
 
 
 _PUBLISHED = {
-    'cifar100/lckd_a_wrn28_4_wrn16_4_cifar100.py': Published(
+    'cifar100/published_wrn28_4_wrn16_4_cifar100.py': Published(
         _wrn(28, 4), _wrn(16, 4), 128, (0.8 / 200, 0.2 / 200), _TWO, _WRN, _WRN
     ),
-    'cifar100/lckd_b_wrn28_4_wrn28_2_cifar100.py': Published(
+    'cifar100/published_wrn28_4_wrn28_2_cifar100.py': Published(
         _wrn(28, 4), _wrn(28, 2), 128, (0.2 / 200, None), _TWO, _WRN, _WRN
     ),
-    'cifar100/lckd_c_wrn28_4_wrn16_2_cifar100.py': Published(
+    'cifar100/published_wrn28_4_wrn16_2_cifar100.py': Published(
         _wrn(28, 4), _wrn(16, 2), 128, (0.25 / 200, None), {**_TWO, 175: 0.0002}, _WRN, _WRN
     ),
-    'cifar100/lckd_d_wrn28_4_resnet56_cifar100.py': Published(
+    'cifar100/published_wrn28_4_resnet56_cifar100.py': Published(
         _wrn(28, 4),
         ('CIFARResNet', dict(depth=56)),
         128,
@@ -178,7 +121,7 @@ _PUBLISHED = {
         _WRN,
         _STAGES[:3],
     ),
-    'cifar100/lckd_e_pyramidnet200_wrn28_4_cifar100.py': Published(
+    'cifar100/published_pyramidnet200_a240_wrn28_4_cifar100.py': Published(
         ('PyramidNet', dict(depth=200, alpha=240, bottleneck=True)),
         _wrn(28, 4),
         64,
@@ -187,7 +130,7 @@ _PUBLISHED = {
         _PYRAMID,
         _WRN,
     ),
-    'cifar100/lckd_f_pyramidnet200_pyramidnet110_cifar100.py': Published(
+    'cifar100/published_pyramidnet200_a240_pyramidnet110_a84_cifar100.py': Published(
         ('PyramidNet', dict(depth=200, alpha=240, bottleneck=True)),
         ('PyramidNet', dict(depth=110, alpha=84, bottleneck=False)),
         64,
@@ -196,10 +139,10 @@ _PUBLISHED = {
         _PYRAMID,
         _BASIC_PYRAMID,
     ),
-    'imagenet/lckd_a_resnet152_resnet50_in1k.py': Published(
+    'imagenet/published_resnet152_resnet50_in1k.py': Published(
         ('ResNet', dict(depth=152)), ('ResNet', dict(depth=50)), student_taps=_STAGES, **_IN1K
     ),
-    'imagenet/lckd_b_resnet50_mobilenet_v1_in1k.py': Published(
+    'imagenet/published_resnet50_mobilenet_v1_in1k.py': Published(
         ('ResNet', dict(depth=50)),
         ('MobileNetV1', {}),
         student_taps=tuple(f'backbone.layer{i}' for i in (2, 3, 4, 5)),
@@ -209,33 +152,32 @@ _PUBLISHED = {
 
 
 def test_every_distillation_of_the_papers_classifiers_is_in_the_table() -> None:
-    assert {name for name in CONFIGS if re.match('(cifar100|imagenet)/lckd_[a-f]_', name)} == set(_PUBLISHED)
+    assert {name for name in CONFIGS if re.match('(cifar100|imagenet)/published_', name)} == set(_PUBLISHED)
 
 
 @pytest.mark.parametrize('name', _PUBLISHED, ids=lambda name: name[:-3])
 def test_published_settings(name: str) -> None:
-    row, cfg = _PUBLISHED[name], _load(name)
+    row, cfg = _PUBLISHED[name], load_config(FOLDER / name)
     distiller = cfg.model.distiller
-    for side, (kind, arguments) in (('teacher', row.teacher), ('architecture', row.student)):
-        with DefaultScope.overwrite_default_scope('mmrazor'):
-            from mmengine.hub import get_config
-
-            backbone = get_config(cfg.model[side].cfg_path).model.backbone
+    backbones = dict(
+        teacher=get_config(cfg.model.teacher.cfg_path).model.backbone, student=cfg.model.architecture.backbone
+    )
+    for side, (kind, arguments) in dict(teacher=row.teacher, student=row.student).items():
+        backbone = backbones[side]
         assert backbone.type.rpartition('.')[2] == kind
         assert {key: backbone[key] for key in arguments} == arguments
     assert tuple(distiller.get('teacher_taps') or distiller.taps) == row.teacher_taps
     assert tuple(distiller.get('student_taps') or distiller.taps) == row.student_taps
     assert distiller.adapters is True
 
-    lipschitz, overhaul = distiller.distill_losses.loss_lipschitz, distiller.distill_losses.loss_ofd
+    lipschitz, overhaul = distiller.losses.lipschitz, distiller.losses.ofd
     first, later = row.weights
     assert lipschitz.loss_weight == pytest.approx(first)
     assert (lipschitz.distance, lipschitz.decay) == ('mse', 0.5)
     assert (overhaul.get('loss_weight', 1.0), overhaul.get('decay', 0.5)) == (1.0, 0.5)
     assert overhaul.mul_factor == row.divisor
-    connector = distiller.connectors.spectral_norms
-    assert (connector.method, connector.n_iters) == ('power', row.iterations)
-    schedules = [hook for hook in cfg.custom_hooks if hook.type.endswith('LossWeightSchedulerHook')]
+    assert (lipschitz.method, lipschitz.num_iters) == ('power', row.iterations)
+    schedules = [hook for hook in cfg.default_hooks.values() if hook.type.endswith('LossWeightSchedulerHook')]
     if later is None:
         assert schedules == []
     else:
@@ -256,26 +198,51 @@ def test_published_settings(name: str) -> None:
         assert (flip.type, flip.prob) == ('RandomFlip', 0.5)
 
 
-def _rates(cfg: Config) -> Dict[int, float]:
-    """The learning rates over the epochs: from which epoch on, which one."""
+def _rates(cfg: Config) -> dict[int, float]:
+    """Return the learning rates by the epoch from which on they are used."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=cfg.optim_wrapper.optimizer.lr)
     with DefaultScope.overwrite_default_scope('mmengine'):
         schedulers = [PARAM_SCHEDULERS.build(dict(s, optimizer=optimizer)) for s in cfg.param_scheduler]
-    found: Dict[int, float] = {}
+    rates: dict[int, float] = {}
     for epoch in range(cfg.train_cfg.max_epochs):
         rate = optimizer.param_groups[0]['lr']
-        if not found or rate != pytest.approx(list(found.values())[-1]):
-            found[epoch] = rate
+        if not rates or rate != pytest.approx(list(rates.values())[-1]):
+            rates[epoch] = rate
         optimizer.step()
         for scheduler in schedulers:
             scheduler.step()
-    return found
+    return rates
 
 
-def test_the_published_settings_are_one_line_away() -> None:
-    """Whatever the defaults are."""
-    cfg = Config.fromstring("_base_ = 'lckd_mm::_base_/distillers/lckd_published.py'", file_format='.py')
-    distiller = cfg.model.distiller
-    assert distiller.distill_losses.loss_lipschitz.distance == 'mse'
-    assert distiller.connectors.spectral_norms.method == 'power'
+def test_published_settings_are_one_block() -> None:
+    block = Config.fromstring("_base_ = 'lckd_mm::_base_/distillers/published.py'", file_format='.py')
+    distiller = block.distillation.distiller
+    assert distiller.losses.lipschitz.distance == 'mse'
+    assert distiller.losses.lipschitz.method == 'power'
     assert distiller.adapters is True
+
+
+@pytest.mark.parametrize('block', BLOCKS)
+def test_every_block_trains_with_a_student_and_its_hooks_are_registered(block: str, tmp_path: Path) -> None:
+    student, teacher = (
+        ('faster_rcnn_r18', 'faster_rcnn_r50') if block == 'lipschitz_fpn' else ('resnet_w4', 'resnet_w16')
+    )
+    (tmp_path / 'mine.py').write_text(f"""
+_base_ = ['lckd_mm::demo/{student}_digits.py', 'lckd_mm::_base_/distillers/{block}.py']
+model = dict(
+    _delete_=True,
+    architecture=_base_.model,
+    teacher=dict(cfg_path='lckd_mm::demo/{teacher}_digits.py'),
+    **_base_.distillation)
+default_hooks = _base_.distillation_hooks
+""")
+    cfg = load_config(tmp_path / 'mine.py')
+    model = build_from_config(cfg)
+    model.init_weights()
+    images, samples = stand_in_batch(cfg, model.train())
+    losses = model(images, samples, mode='loss')
+    expected = {f'distill.loss_{name}' for name in cfg.model.distiller.losses}
+    assert {name for name in losses if name.startswith('distill.')} == expected
+    assert all(losses[name] > 0 for name in expected)
+    hooks = [HOOKS.build(hook) for hook in cfg.distillation_hooks.values()]
+    assert {'LipschitzMonitorHook', 'ClassCountHook', 'AnnotationCheckHook'} <= {type(hook).__name__ for hook in hooks}

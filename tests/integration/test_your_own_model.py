@@ -1,4 +1,4 @@
-"""docs/your_own_model.md, followed to the letter: its configs are taken from the page, and trained."""
+"""The configs of docs/your_own_model.md: extracted from the page, and trained."""
 
 import json
 import os
@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,15 +19,14 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
 from PIL import Image
 
-from lckd_mm.models.algorithms.lipschitz_distill import build_model
-
-from .conftest import ROOT
+from lckd_mm.models.utils import build_model
+from tests.helpers.tools import ROOT
 
 PAGE = (ROOT / 'docs' / 'your_own_model.md').read_text()
-CONFIGS: Dict[str, str] = {
+CONFIGS: dict[str, str] = {
     name: code for code, name in re.findall(r'```python\n(# (my_\w+\.py).*?)```', PAGE, flags=re.DOTALL)
 }
-# As a user would, but that nothing is downloaded.
+# The command of a user, without downloads.
 TRAIN = """
 import sys
 import mmengine.model.weight_init as weight_init
@@ -39,7 +38,7 @@ command.main(sys.argv[1:])
 
 @pytest.fixture(scope='module')
 def folder(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the page's configs and data sets in the layouts that it speaks of, made of digit scenes."""
+    """A project with the configs of the page, and data sets of digit scenes in the layouts that the page describes."""
     folder = tmp_path_factory.mktemp('project')
     for name, code in CONFIGS.items():
         (folder / name).write_text(code)
@@ -83,7 +82,7 @@ def _make_segmentation_set(scenes: Path, out: Path, split: str) -> None:
         Image.fromarray(low_or_high).save(out / 'ann_dir' / split / f'{name}.png')
 
 
-def test_the_page_has_all_of_them() -> None:
+def test_page_has_four_configs() -> None:
     assert list(CONFIGS) == ['my_detector.py', 'my_segmentor.py', 'my_classifier.py', 'my_pose.py']
 
 
@@ -91,10 +90,10 @@ def test_the_page_has_all_of_them() -> None:
 @pytest.mark.parametrize(
     ('name', 'evaluated', 'options'),
     [
-        # Smaller images and fewer iterations; all else as on the page.
+        # The images are smaller and the iterations fewer than on the page.
         (
             'my_detector.py',
-            # So short a training may detect nothing, of which no mAP is computed.
+            # After so short a training there may be no detections, and then no mAP is computed.
             'Epoch(val)',
             (
                 'train_cfg.max_epochs=1',
@@ -107,7 +106,7 @@ def test_the_page_has_all_of_them() -> None:
         ('my_classifier.py', 'accuracy/top1: ', ('train_cfg.max_epochs=1',)),
     ],
 )
-def test_it_trains_as_written(folder: Path, name: str, evaluated: str, options: tuple) -> None:
+def test_config_trains_as_written(folder: Path, name: str, evaluated: str, options: tuple) -> None:
     cfg = Config.fromfile(folder / name)
     torch.save(dict(state_dict=build_model(cfg.model.teacher).state_dict()), folder / 'teacher.pth')
     loaders = tuple(
@@ -174,7 +173,7 @@ model = dict(type='TinyPose', backbone=dict(type='TinyNet', width=8), points=3)
 
 @pytest.fixture
 def other_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Imitates a package that has a registry of its own, as mmyolo and mmpose have."""
+    """Imitate a package with a registry of its own, such as mmyolo and mmpose."""
     (folder / 'mmtiny.py').write_text(textwrap.dedent(PACKAGE))
     (folder / 'configs').mkdir(exist_ok=True)
     (folder / 'configs' / 'teacher.py').write_text(TEACHER)
@@ -186,7 +185,7 @@ def other_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @pytest.mark.usefixtures('other_package')
-def test_another_packages_model_is_distilled_as_written(folder: Path) -> None:
+def test_model_of_another_package_is_distilled_as_written(folder: Path) -> None:
     cfg = Config.fromfile('my_pose.py', import_custom_modules=False)
     import_modules_from_strings(**cfg.custom_imports)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):

@@ -20,9 +20,10 @@ distillation = dict(
         ),
     ),
 )
+# Without `_scope_`, mmengine warns that a config which inherits this block from the package lckd_mm has no such scope.
 distillation_hooks = dict(
-    lipschitz_monitor=dict(type='mmrazor.LipschitzMonitorHook', interval=10),
-    class_count=dict(type='mmrazor.ClassCountHook'),
-    annotation_check=dict(type='mmrazor.AnnotationCheckHook'),
-    sample_errors=dict(type='mmrazor.SampleErrorHook'),
+    lipschitz_monitor=dict(_scope_='mmrazor', type='mmrazor.LipschitzMonitorHook', interval=10),
+    class_count=dict(_scope_='mmrazor', type='mmrazor.ClassCountHook'),
+    annotation_check=dict(_scope_='mmrazor', type='mmrazor.AnnotationCheckHook'),
+    sample_errors=dict(_scope_='mmrazor', type='mmrazor.SampleErrorHook'),
 )

@@ -8,7 +8,8 @@ bccd = dict(
 )
 boxes = dict(type='LoadAnnotations', with_bbox=True)
 # One red blood cell of the set has a box without area, which makes the loss of some heads infinite.
-box_filter = dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1))
+load = [dict(type='LoadImageFromFile'), boxes, dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1))]
+flip_and_pack = [dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]
 pack_test = dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 # Loading a batch takes 50 ms; worker processes would slow down the training on few cores.
 loader = dict(batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
