@@ -12,6 +12,7 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 
 from tests.helpers.tools import SMALL, data_options
+
 from .test_configs import _batch, _build, _load, _nothing_is_downloaded  # noqa: F401
 
 DETECTOR, SEGMENTOR = 'configs/demo/faster_rcnn_r18_digits.py', 'configs/demo/deeplabv3plus_r18w8_digits.py'
