@@ -14,6 +14,7 @@ connector           ``accepts_valid_ratios = True``       its ``forward`` takes 
 loss                ``reports_norms = True``              its inputs are spectral norms (pairs, B), kept for the hooks
 recorder            ``overwritten()`` and ``copy``        can detect, and prevent, that an in-place operation changes a record
 recorder            ``requires_annotations = True``       has no record in a forward pass without annotations
+recorder            ``is_pre_activation = True``          its record precedes the activation that ends the module
 ==================  ====================================  ===================================================================
 """
 
@@ -22,6 +23,7 @@ from typing import Any
 __all__ = [
     'accepts_valid_ratios',
     'detects_overwriting',
+    'is_pre_activation',
     'needs_channels',
     'needs_margins',
     'reports_norms',
@@ -57,3 +59,8 @@ def detects_overwriting(recorder: Any) -> bool:
 def requires_annotations(recorder: Any) -> bool:
     """Return whether a recorder has no record in a forward pass without annotations."""
     return bool(getattr(recorder, 'requires_annotations', False))
+
+
+def is_pre_activation(recorder: Any) -> bool:
+    """Return whether the record of a recorder precedes the activation that ends the module."""
+    return bool(getattr(recorder, 'is_pre_activation', False))

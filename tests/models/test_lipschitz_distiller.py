@@ -141,3 +141,26 @@ def test_soft_targets_of_different_class_counts_are_rejected(batch) -> None:
     assert train_step(model, batch)['distill.loss_kd'].isfinite()
     with pytest.raises(ValueError, match=r"'preds_S': \(1, 3\), 'preds_T': \(1, 5\)"):
         build_distillation(distiller, teacher=classifier(50, num_classes=5))
+
+
+def test_side_effects_on_the_models_are_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
+    modules = ('lckd_mm.models.algorithms.lipschitz_distill', 'lckd_mm.models.distillers.lipschitz_distiller')
+    for module in modules:
+        monkeypatch.setattr(f'{module}.print_log', lambda message, **_: messages.append(message))
+    taps = ['backbone.layer3', 'backbone.layer4.1.bn2']
+    build_distillation(spectral_distiller(taps=taps), teacher=classifier(18))
+    copied = [message for message in messages if 'recorded as copies' in message]
+    assert len(copied) == 2
+    assert all("['backbone.layer4.1.bn2']" in message for message in copied)
+    assert len([message for message in messages if 'of the student compute out of place' in message]) == 1
+
+
+def test_record_without_adapter_is_the_tap_itself(batch: tuple) -> None:
+    model = build_distillation()
+    distiller = model.distiller
+    with distiller.student_recorders, torch.no_grad():
+        model.student(batch[0])
+    raw, adapted = (distiller.get_record(['tap0'], from_student=True, adapt=adapt)[0] for adapt in (False, True))
+    assert raw is distiller.network_taps[True].read('tap0')
+    assert (raw.shape[1], adapted.shape[1]) == (4, 16)

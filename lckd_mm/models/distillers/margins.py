@@ -10,8 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lckd_mm.errors import ConfigValueError, unknown_name
 
-from ..interfaces import needs_margins
-from ..recorders import PreActivationRecorder
+from ..interfaces import is_pre_activation, needs_margins
 from .mappings import is_sequence, recorder_names
 from .network_taps import NetworkTaps
 
@@ -73,7 +72,7 @@ def find_margin_bn(teacher: nn.Module, taps: NetworkTaps, name: str) -> _BatchNo
     bn_name = taps.taps[name].margin if name in taps.taps else None
     if bn_name is not None and bn_name not in bn_names:
         raise ConfigValueError(unknown_name(f"the margin BN of the teacher's tap {source!r}", bn_name, bn_names))
-    if bn_name is None and not isinstance(module, _BatchNorm) and not isinstance(recorder, PreActivationRecorder):
+    if bn_name is None and not isinstance(module, _BatchNorm) and not is_pre_activation(recorder):
         raise ConfigValueError(
             f"the teacher's tap {source!r} is the output of a {type(module).__name__}, after its ReLU, but OFD margins are defined before "
             "a ReLU: record it with type='PreActivation', or tap a BN."

@@ -53,6 +53,8 @@ class PreActivationRecorder(ModuleOutputsRecorder):
         True
     """
 
+    is_pre_activation = True
+
     def __init__(self, source: str, copy: bool = False) -> None:
         super().__init__(source)
         self.copy = copy
