@@ -1,13 +1,12 @@
-"""Reading of config files, the same for all tools."""
+"""Reading of config files with overrides, the same for all tools."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hub import get_config
-from mmengine.utils import is_installed
 
-from lckd_mm.errors import ConfigError, ConfigFileNotFoundError, ConfigKeyError, ConfigValueError
+from lckd_mm.errors import ConfigKeyError, ConfigValueError
+from lckd_mm.models.utils import read_config
 
 # Keys by which the blocks in configs/_base_/distillers hand their content to a config, and the places that they fill.
 # They have no effect after the config has been read.
@@ -34,36 +33,12 @@ def load_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Conf
         >>> cfg.model.head.topk
         (1,)
     """
-    cfg = _read(path)
+    cfg = read_config(path)
     for key in HELPER_KEYS:
         cfg.pop(key, None)
     if cfg_options:
         _override(cfg, cfg_options)
     return cfg
-
-
-def _read(path: str) -> Config:
-    package, colons, _ = path.partition('::')
-    # mmengine would install the package from the package index.
-    if colons and not is_installed(package):
-        raise ConfigFileNotFoundError(
-            f'config {path!r} names the package {package!r}, which is not installed: install it.'
-        )
-    try:
-        return get_config(path) if colons else Config.fromfile(path)
-    except FileNotFoundError as error:
-        reason = '' if path in str(error) else f' ({error})'
-        raise ConfigFileNotFoundError(
-            f'config {path!r} does not exist{reason}: give a path, or PACKAGE::PATH for a config of an installed package.'
-        ) from error
-    except ConfigError:
-        raise
-    # A config is Python code, which can raise anything.
-    except Exception as error:
-        reason = ' '.join(str(error).split())
-        raise ConfigValueError(
-            f'config {path!r} cannot be read ({type(error).__name__}: {reason}): correct the file.'
-        ) from error
 
 
 def _override(cfg: Config, cfg_options: Mapping[str, Any]) -> None:

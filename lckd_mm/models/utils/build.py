@@ -3,14 +3,14 @@
 import copy
 from typing import Any
 
-from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 from mmrazor.registry import MODELS
 
-from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
+from lckd_mm.errors import ConfigValueError
+
+from .config_file import read_config
 
 
 def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, Any] | None = None) -> BaseModel:
@@ -58,12 +58,7 @@ def _build_from_path(model: dict[str, Any], data_preprocessor: dict[str, Any] | 
             f'{unknown} beside cfg_path={cfg_path!r}: a model that is named by its config takes only `cfg_options`; write '
             f'cfg_options={{{unknown[0]!r}: ...}}.'
         )
-    package, colons, path = cfg_path.partition('::')
-    try:
-        config = get_config(cfg_path) if colons else Config.fromfile(cfg_path)
-    except FileNotFoundError as error:
-        reason = f'the package {package!r} has no config {path!r}' if colons else f'there is no config {cfg_path!r}'
-        raise ConfigFileNotFoundError(f'cfg_path={cfg_path!r}: {reason}; look at the configs folder.') from error
+    config = read_config(cfg_path)
     if 'model' not in config:
         raise ConfigValueError(f'cfg_path={cfg_path!r} defines no `model`: name a config that does.')
     if config.get('data_preprocessor'):
@@ -71,6 +66,7 @@ def _build_from_path(model: dict[str, Any], data_preprocessor: dict[str, Any] | 
     if data_preprocessor is not None:
         config.model.data_preprocessor = {**config.model.get('data_preprocessor', {}), **data_preprocessor}
     config.merge_from_dict({f'model.{key}': value for key, value in cfg_options.items()})
+    package, colons, _ = cfg_path.partition('::')
     scope = package if colons else config.get('default_scope') or DefaultScope.get_current_instance().scope_name
     with DefaultScope.overwrite_default_scope(scope):
         return MMENGINE_MODELS.build(config.model)

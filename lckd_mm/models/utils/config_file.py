@@ -1,0 +1,47 @@
+"""Reading of config files."""
+
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.utils import is_installed
+
+from lckd_mm.errors import ConfigError, ConfigFileNotFoundError, ConfigValueError
+
+
+def read_config(path: str) -> Config:
+    """Read a config file.
+
+    Args:
+        path (str): A file, or a config of an installed package, ``'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'`` for example.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        ConfigFileNotFoundError: There is no such file or package.
+        ConfigValueError: The file cannot be read.
+
+    Example:
+        >>> read_config('mmpretrain::resnet/resnet18_8xb16_cifar10.py').model.head.num_classes
+        10
+    """
+    package, colons, _ = path.partition('::')
+    # mmengine would install the package from the package index.
+    if colons and not is_installed(package):
+        raise ConfigFileNotFoundError(
+            f'config {path!r} names the package {package!r}, which is not installed: install it.'
+        )
+    try:
+        return get_config(path) if colons else Config.fromfile(path)
+    except FileNotFoundError as error:
+        reason = '' if path in str(error) else f' ({error})'
+        raise ConfigFileNotFoundError(
+            f'config {path!r} does not exist{reason}: give a path, or PACKAGE::PATH for a config of an installed package.'
+        ) from error
+    except ConfigError:
+        raise
+    # A config is Python code, which can raise anything.
+    except Exception as error:
+        reason = ' '.join(str(error).split())
+        raise ConfigValueError(
+            f'config {path!r} cannot be read ({type(error).__name__}: {reason}): correct the file.'
+        ) from error
