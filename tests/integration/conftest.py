@@ -36,3 +36,9 @@ def teacher(tool: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tool('tools/train.py', 'configs/demo/faster_rcnn_r50_digits.py', '--work-dir', work_dir, options=options)
 
     return make_once(tmp_path_factory, 'teacher', train) / 'epoch_1.pth'
+
+
+@pytest.fixture
+def no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pretrained weights, which would be downloaded."""
+    monkeypatch.setattr('mmengine.model.weight_init.PretrainedInit.__call__', lambda *_: None)

@@ -11,9 +11,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData, PixelData
 
-from tests.helpers.tools import SMALL, data_options
-
-from .test_configs import _batch, _build, _load, _nothing_is_downloaded  # noqa: F401
+from tests.helpers.configs import build_from_config, load_config, stand_in_batch
+from tests.helpers.tools import ROOT, SMALL, data_options
 
 DETECTOR, SEGMENTOR = 'configs/demo/faster_rcnn_r18_digits.py', 'configs/demo/deeplabv3plus_r18w8_digits.py'
 ONE_EPOCH = ('train_cfg.max_epochs=1', 'train_dataloader.batch_size=4', 'default_hooks.logger.interval=1')
@@ -44,7 +43,7 @@ def test_image_that_a_worker_cannot_read_is_named(tool: Callable, faulty: Path) 
     last = _train(tool, faulty, DETECTOR, *ONE_EPOCH, 'train_dataloader.num_workers=1').strip().splitlines()[-1]
     assert f'{image.name}' in last
     assert 'cannot be prepared' in last
-    assert 'replace the file, or take it out of the list' in last
+    assert 'replace the file, or remove it from the list' in last
 
 
 @pytest.mark.training
@@ -67,7 +66,7 @@ def test_invalid_label_in_a_mask_is_reported_before_its_step(tool: Callable, fau
         cv2.imwrite(str(faulty / 'SegmentationClass' / f'{name}.png'), np.full((160, 160), 11, np.uint8))
     last = _train(tool, faulty, SEGMENTOR, *ONE_EPOCH).splitlines()[-1]
     assert 'SegmentationClass' in last
-    assert 'the label 11, but the labels of its data set are 0 to 1, and 255 for what is ignored' in last
+    assert 'the label 11, but the labels of its data set are 0 to 1, and 255 for ignored pixels' in last
 
 
 @pytest.mark.training
@@ -139,13 +138,14 @@ CASES = [
 ]
 
 
+@pytest.mark.usefixtures('no_downloads')
 @pytest.mark.parametrize(('name', 'fault'), CASES, ids=lambda value: getattr(value, '__name__', value))
 def test_lipschitz_loss_stays_finite(name: str, fault: Callable) -> None:
-    cfg = _load(name)
-    model = _build(cfg)
+    cfg = load_config(ROOT / 'configs' / name)
+    model = build_from_config(cfg)
     model.init_weights()
     model.train()
-    images, samples = _batch(cfg, model)
+    images, samples = stand_in_batch(cfg, model)
     images = fault(images, samples)
     losses = model(images, samples, mode='loss')
     assert losses['distill.loss_lipschitz'].isfinite()

@@ -14,14 +14,10 @@ from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
 from tests.helpers.configs import build_from_config, load_config, stand_in_batch
 from tests.helpers.tools import ROOT
 
+pytestmark = pytest.mark.usefixtures('no_downloads')
 FOLDER = ROOT / 'configs'
 CONFIGS = sorted(p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob('*.py') if '_base_' not in p.parts)
 BLOCKS = sorted(p.stem for p in (FOLDER / '_base_' / 'distillers').glob('*.py'))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('mmengine.model.weight_init.PretrainedInit.__call__', lambda *_: None)
 
 
 @pytest.mark.parametrize('name', CONFIGS, ids=lambda name: name[:-3])

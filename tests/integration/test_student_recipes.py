@@ -14,6 +14,8 @@ from mmengine.registry import HOOKS, TRANSFORMS, DefaultScope
 import lckd_mm  # noqa: F401  (registers the components)
 from tests.helpers.configs import build_from_config, stand_in_batch
 
+pytestmark = pytest.mark.usefixtures('no_downloads')
+
 FORM = """
 _base_ = ['{student}', 'lckd_mm::_base_/distillers/{block}.py']
 model = dict(
@@ -66,11 +68,6 @@ COMMON = (
     'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_pipeline', 'test_pipeline', 'val_evaluator',
     'test_evaluator', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_cfg', 'test_cfg', 'default_scope', 'env_cfg',
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('mmengine.model.weight_init.PretrainedInit.__call__', lambda *_: None)
 
 
 def _distillation(folder: Path, case: Case) -> Config:

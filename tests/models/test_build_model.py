@@ -1,6 +1,7 @@
 import pytest
 
 from lckd_mm.models.utils import build_model
+from tests.helpers.small_classifiers import classifier
 
 
 def test_cfg_options_override_the_config_of_cfg_path() -> None:
@@ -26,3 +27,10 @@ def test_cfg_options_override_the_config_of_cfg_path() -> None:
 def test_wrong_cfg_path_is_rejected(config: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         build_model(config)
+
+
+def test_cfg_options_override_a_model_config() -> None:
+    config = classifier()
+    model = build_model(dict(config, cfg_options={'head.num_classes': 7, 'backbone.init_cfg': None}))
+    assert model.head.fc.weight.shape == (7, 32)
+    assert config == classifier()

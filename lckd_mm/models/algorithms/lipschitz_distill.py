@@ -30,7 +30,7 @@ class LipschitzDistill(SingleTeacherDistill):
     Args:
         architecture (dict | BaseModel): The student: a model config, a built model, or
             ``dict(cfg_path='mmdet::...', cfg_options={...})``, a config of an installed package (or a path) whose ``model`` is built
-            with the overrides ``cfg_options``: ``{'roi_head.bbox_head.num_classes': 3}``.
+            with the overrides ``cfg_options``: ``{'roi_head.bbox_head.num_classes': 3}``. A model config takes ``cfg_options`` as well.
         teacher (dict | BaseModel): The teacher, in the same forms.
         distiller (dict): Usually a :class:`LipschitzDistiller`; a ``ConfigurableDistiller`` works as well.
         teacher_ckpt (str, optional): The teacher's checkpoint, a path or a URL, loaded strictly. From the checkpoint of a distillation

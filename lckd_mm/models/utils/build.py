@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
@@ -17,8 +18,9 @@ def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, 
     """Build a model from ``dict(cfg_path=..., cfg_options=...)`` or from a model config.
 
     Args:
-        model (dict | BaseModel): A built model is returned as it is. ``cfg_path`` is ``'package::path'`` or a file, and
-            ``cfg_options`` override its ``model``. A config without ``_scope_`` is built in the scope that registers its ``type``.
+        model (dict | BaseModel): A built model is returned as it is. ``cfg_path`` is ``'package::path'`` or a file. ``cfg_options``
+            override values of its ``model``, or of the model config beside them. A config without ``_scope_`` is built in the scope
+            that registers its ``type``.
         data_preprocessor (dict, optional): Options of the data preprocessor, which override those of a ``cfg_path`` and are the
             defaults of a model config. Defaults to None.
 
@@ -40,6 +42,9 @@ def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, 
     model = copy.deepcopy(model)
     if 'cfg_path' in model:
         return _build_from_path(model, data_preprocessor)
+    cfg_options = model.pop('cfg_options', None)
+    if cfg_options:
+        model = _override(model, cfg_options)
     if data_preprocessor is not None:
         model.setdefault('data_preprocessor', data_preprocessor)
     # With a scope in the prefix of `type` alone, defaults such as the data preprocessor would be looked up in mmrazor's scope.
@@ -65,11 +70,18 @@ def _build_from_path(model: dict[str, Any], data_preprocessor: dict[str, Any] | 
         config.model.setdefault('data_preprocessor', config.data_preprocessor)
     if data_preprocessor is not None:
         config.model.data_preprocessor = {**config.model.get('data_preprocessor', {}), **data_preprocessor}
-    config.merge_from_dict({f'model.{key}': value for key, value in cfg_options.items()})
+    config.model = _override(config.model, cfg_options)
     package, colons, _ = cfg_path.partition('::')
     scope = package if colons else config.get('default_scope') or DefaultScope.get_current_instance().scope_name
     with DefaultScope.overwrite_default_scope(scope):
         return MMENGINE_MODELS.build(config.model)
+
+
+def _override(model: dict[str, Any], cfg_options: dict[str, Any]) -> dict[str, Any]:
+    """Return a model config with new values by dotted key."""
+    config = Config(dict(model=model))
+    config.merge_from_dict({f'model.{key}': value for key, value in cfg_options.items()})
+    return config.model
 
 
 def _find_scope(model: dict[str, Any]) -> str | None:
