@@ -14,7 +14,7 @@ from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError
 from tests.helpers.tools import ROOT
 
 FAKE_TRAINING = """
-import json, pathlib, sys, torch
+import json, pathlib, shutil, sys
 config, _, work_dir = sys.argv[1:4]
 if pathlib.Path('broken').exists():
     print('the first line'); sys.exit('it is broken')
@@ -24,8 +24,7 @@ folder = work_dir / 'run' / 'vis_data'
 folder.mkdir(parents=True)
 lines = [dict(loss=2.0, time=0.5, step=1), {'accuracy/top1': 50.0, 'step': 1}, {'accuracy/top1': 75.0, 'step': 2}]
 (folder / 'scalars.json').write_text(chr(10).join(map(json.dumps, lines)))
-torch.save(dict(state_dict={'architecture.w': torch.ones(1)}), work_dir / 'epoch_6.pth')
-torch.save(dict(state_dict={'architecture.w': torch.ones(1)}), work_dir / 'epoch_18.pth')
+shutil.copy('checkpoint.pth', work_dir / 'epoch_6.pth')
 (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_6.pth'))
 (work_dir / 'lipschitz').mkdir()
 (work_dir / 'lipschitz' / 'spectral_norms.csv').write_text(
@@ -36,6 +35,7 @@ torch.save(dict(state_dict={'architecture.w': torch.ones(1)}), work_dir / 'epoch
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / 'train.py').write_text(FAKE_TRAINING)
+    torch.save(dict(state_dict={'architecture.w': torch.ones(1)}), tmp_path / 'checkpoint.pth')
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training, 'TRAIN_COMMAND', (sys.executable, str(tmp_path / 'train.py')))
