@@ -2,17 +2,6 @@ import pytest
 import torch
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption('--slow', action='store_true', help='run the long proofs as well')
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption('--slow'):
-        for item in items:
-            if 'slow' in item.keywords:
-                item.add_marker(pytest.mark.skip(reason='a long proof: give --slow to run it'))
-
-
 @pytest.fixture(scope='session')
 def photographs() -> torch.Tensor:
     """Four crops of two photographs, normalized, (4, 3, 224, 224)."""

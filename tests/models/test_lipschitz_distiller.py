@@ -23,7 +23,7 @@ def test_distiller_works_in_single_teacher_distill(batch) -> None:
     config = dict(architecture=classifier(), teacher=classifier(50), distiller=spectral_distiller())
     for side in ('architecture', 'teacher'):
         config[side].update(type='ImageClassifier', _scope_='mmpretrain')
-    model = MODELS.build(dict(type='SingleTeacherDistill', **config))
+    model = MODELS.build(dict(type='SingleTeacherDistill', _scope_='mmrazor', **config))
     assert train_step(model, batch)['distill.loss_lipschitz'].isfinite()
 
 

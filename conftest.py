@@ -1,0 +1,33 @@
+"""Options and isolation of all tests, those in docstrings included."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option ``--slow``."""
+    parser.addoption('--slow', action='store_true', help='run the long proofs as well')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the long proofs unless ``--slow`` is given."""
+    if not config.getoption('--slow'):
+        for item in items:
+            if 'slow' in item.keywords:
+                item.add_marker(pytest.mark.skip(reason='a long proof: give --slow to run it'))
+
+
+@pytest.fixture(autouse=True)
+def _isolate_default_scope() -> Iterator[None]:
+    """Restore mmengine's default scope, which each Runner sets for the whole process."""
+    if 'mmengine.registry' not in sys.modules:
+        yield
+        return
+    from mmengine.registry import DefaultScope
+
+    instances = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(instances)
