@@ -1,6 +1,7 @@
 """Patches of mmengine's distributed training."""
 
 import atexit
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,10 @@ def mmengine_cpu_process_group(_: Callable[..., None]) -> Callable[..., None]:
 
 def _close_process_groups() -> None:
     if torch.distributed.is_initialized():
+        # A data parallel wrapper in a reference cycle, such as that of the Runner and its hooks, keeps the group and its threads.
+        gc.collect()
         torch.distributed.destroy_process_group()
+        gc.collect()
 
 
 @patch(

@@ -44,6 +44,30 @@ torch.distributed.destroy_process_group()
     assert done.stdout == 'None\n', done.stderr
 
 
+@pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='counts the threads in /proc')
+def test_no_thread_of_the_group_is_left_at_exit() -> None:
+    done = run_with_compat(
+        """
+import atexit
+from pathlib import Path
+
+@atexit.register  # runs last: the functions run in reverse order
+def report():
+    print([t for t in (p.read_text().strip() for p in Path('/proc/self/task').glob('*/comm')) if 'gloo' in t])
+"""
+        + ONE_PROCESS
+        + """
+from mmengine.dist import init_dist
+from mmengine.model import MMDistributedDataParallel
+init_dist('pytorch', **init)
+model = MMDistributedDataParallel(module=torch.nn.Linear(1, 1))
+model.cycle = [model]
+del model
+"""
+    )
+    assert done.stdout == '[]\n', done.stderr
+
+
 @pytest.mark.training
 def test_two_processes_train_on_the_cpu_only_with_the_patches(tmp_path: Path) -> None:
     plain = run_processes(2, TOY, 'plain', tmp_path / 'plain', '--launcher', 'pytorch')
