@@ -3,6 +3,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from lckd_mm.engine import LipschitzBalanceHook, LossWeightSchedulerHook
@@ -12,7 +13,7 @@ from lckd_mm.models import LipschitzLoss
 from ..helpers.runners import distillation_model, fake_runner
 
 
-def _runner(*hooks: LossWeightSchedulerHook, **progress: int) -> SimpleNamespace:
+def _runner(*hooks: LossWeightSchedulerHook, **progress: Any) -> SimpleNamespace:
     model = distillation_model(dict(loss_lipschitz=LipschitzLoss(), loss_other=LipschitzLoss()))
     return fake_runner(model, hooks, **{'max_epochs': 200, 'max_iters': 1000, **progress})
 
@@ -42,6 +43,24 @@ def test_each_policy_sets_its_weight_by_iteration(policy: str, expected: list[fl
         hook.before_train_iter(runner, 0)
         weights.append(_weight(runner))
     assert weights == pytest.approx(expected)
+
+
+class _CustomIterBasedTrainLoop(IterBasedTrainLoop):
+    """A loop by iterations of a downstream project."""
+
+
+@pytest.mark.parametrize('loop', [IterBasedTrainLoop, _CustomIterBasedTrainLoop])
+@pytest.mark.parametrize('policy', ['step', 'linear', 'cosine'])
+def test_the_weight_moves_in_a_loop_that_counts_iterations(loop: type, policy: str) -> None:
+    hook = LossWeightSchedulerHook('loss_lipschitz', 4, 2, policy=policy, begin=0.2, end=0.6)
+    weights = []
+    for iteration in (0, 199, 200, 600, 999):
+        runner = _runner(hook, epoch=0, max_epochs=1, iter=iteration, train_loop=loop.__new__(loop))
+        hook.before_train_epoch(runner)
+        hook.before_train_iter(runner, 0)
+        weights.append(_weight(runner))
+    assert weights[0] == 4
+    assert weights[3:] == [2, 2]
 
 
 def test_cosine_is_flat_at_its_ends() -> None:

@@ -24,5 +24,5 @@ def fake_runner(model: nn.Module, hooks: Sequence[Hook] = (), **attributes: Any)
     """Return an object with the attributes of a Runner that hooks read, and a message hub of its own."""
     hub = MessageHub('fake_runner')
     logger = logging.getLogger('fake_runner')
-    defaults = dict(model=model, hooks=list(hooks), message_hub=hub, logger=logger, iter=0)
+    defaults = dict(model=model, hooks=list(hooks), message_hub=hub, logger=logger, iter=0, train_loop=None)
     return SimpleNamespace(**{**defaults, **attributes})

@@ -1,7 +1,7 @@
 import math
 from collections.abc import Callable
 
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmrazor.registry import HOOKS
 
 from lckd_mm.errors import ConfigValueError, unknown_name
@@ -31,7 +31,8 @@ class LossWeightSchedulerHook(LossWeightHook):
             published CIFAR settings (a) and (d).
         end (float): Fraction of the training at which the change is complete. ``'step'`` ignores it. Defaults to 1.0.
         by_epoch (bool): Whether the weight changes only at the start of an epoch, as published. If False, it changes
-            at every iteration. Defaults to True.
+            at every iteration, as it always does in a loop without epochs such as ``IterBasedTrainLoop``. Defaults to
+            True.
 
     Raises:
         ConfigValueError: ``policy`` is unknown, ``begin`` and ``end`` violate 0 <= begin <= end <= 1, or a weight is
@@ -91,7 +92,7 @@ class LossWeightSchedulerHook(LossWeightHook):
         Args:
             runner (Runner): The runner of the training.
         """
-        if self.by_epoch:
+        if self._counts_epochs(runner):
             self._set_weight(runner, runner.epoch / runner.max_epochs)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
@@ -102,8 +103,12 @@ class LossWeightSchedulerHook(LossWeightHook):
             batch_idx (int): Index of the batch in the epoch; not used.
             data_batch (object): The batch; not used.
         """
-        if not self.by_epoch:
+        if not self._counts_epochs(runner):
             self._set_weight(runner, runner.iter / runner.max_iters)
+
+    def _counts_epochs(self, runner: Runner) -> bool:
+        # A loop by iterations is one epoch to a hook, so that the progress in epochs would stay 0.
+        return self.by_epoch and not isinstance(runner.train_loop, IterBasedTrainLoop)
 
     def _set_weight(self, runner: Runner, progress: float) -> None:
         weight = self.weight_at(progress)
