@@ -1,9 +1,10 @@
-"""Patch of mmrazor."""
+"""Patches of mmrazor."""
 
 import contextlib
 import importlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -64,3 +65,60 @@ def _reported_torch_version(version: str) -> Iterator[None]:
         yield
     finally:
         torch.__version__ = actual
+
+
+@patch(
+    'mmrazor.engine.runner.distill_val_loop:SingleTeacherDistillValLoop',
+    '__init__',
+    library='mmrazor',
+    versions='<=1.0.0',
+    issue='none known',
+    reason="SingleTeacherDistillValLoop gives the teacher the student's data preprocessor: with another normalization than its own the "
+    'teacher is evaluated on pixels that it was not trained on',
+    until='an mmrazor after 1.0.0 keeps the data preprocessor of the teacher',
+)
+def mmrazor_val_loop_preprocessor(original: Callable[..., None]) -> Callable[..., None]:
+    """Keep the teacher's own data preprocessor, except for a plain ``BaseDataPreprocessor``, which handles no images."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  (replaces this method)
+        from mmengine.model import BaseDataPreprocessor
+
+        runner = args[0] if args else kwargs['runner']
+        teacher = getattr(runner.model, 'module', runner.model).teacher
+        own = teacher.data_preprocessor
+        original(self, *args, **kwargs)
+        if type(own) is not BaseDataPreprocessor:
+            teacher.data_preprocessor = own
+
+    return __init__
+
+
+@patch(
+    'mmrazor.engine.runner.distill_val_loop:SingleTeacherDistillValLoop',
+    'run',
+    library='mmrazor',
+    versions='<=1.0.0',
+    issue='none known',
+    reason='SingleTeacherDistillValLoop calls the hooks before_val_epoch twice and after_val_epoch once: EMAHook swaps the weights twice '
+    'and back once, so that the training continues with averaged weights',
+    until='an mmrazor after 1.0.0 calls both once',
+)
+def mmrazor_val_loop_hooks(_: Callable[..., None]) -> Callable[..., dict[str, float]]:
+    """Evaluate student and teacher between one call of ``before_val_epoch`` and one of ``after_val_epoch``."""
+
+    def run(self: Any) -> dict[str, float]:
+        self.runner.call_hook('before_val')
+        self.runner.call_hook('before_val_epoch')
+        self.runner.model.eval()
+        self.val_loss.clear()
+        metrics: dict[str, float] = {}
+        for prefix, run_iter in (('', self.run_iter), ('teacher.', self.run_iter_teacher)):
+            for idx, data_batch in enumerate(self.dataloader):
+                run_iter(idx, data_batch)
+            result = self.evaluator.evaluate(len(self.dataloader.dataset))
+            metrics.update({prefix + key: value for key, value in result.items()})
+        self.runner.call_hook('after_val_epoch', metrics=metrics)
+        self.runner.call_hook('after_val')
+        return metrics
+
+    return run

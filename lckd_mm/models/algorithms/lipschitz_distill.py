@@ -1,4 +1,6 @@
+import copy
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +28,9 @@ class LipschitzDistill(SingleTeacherDistill):
     The losses of the distiller use nothing that is computed after that layer. The teacher's weights are loaded from its checkpoint in
     ``init_weights``, which every training of mmengine calls before its first step. The evaluation of a distilled student therefore
     needs no teacher file, and the checkpoints of a training contain only the student and the adapters.
+
+    A frozen teacher is no submodule: weight averages, optimizers, gradient clipping, the buckets of distributed training and state dicts
+    do not contain it. It follows the model to devices and data types, and a copy of the model shares it.
 
     Args:
         architecture (dict | BaseModel): The student: a model config, a built model, or
@@ -81,12 +86,20 @@ class LipschitzDistill(SingleTeacherDistill):
                 '(`module_inplace=True` leaves them as they are, except where they overwrite a tap).',
                 logger='current',
             )
+        if not self.teacher_trainable:
+            self.__dict__['_frozen_teacher'] = self._modules.pop('teacher')
         self.teacher_ckpt = teacher_ckpt
         self.allow_random_teacher = allow_random_teacher
         self._teacher_stop: ForwardStop | None = None
         self._renew_teacher_stop()
         self._compare_pixel_statistics()
         self.train(self.training)
+
+    @property
+    def teacher(self) -> BaseModel:
+        """The teacher; a submodule only if it is trained."""
+        modules = self._modules if 'teacher' in self._modules else {'teacher': self.__dict__['_frozen_teacher']}
+        return modules['teacher']
 
     @property
     def _distiller_interface(self) -> DistillerInterface:
@@ -127,6 +140,8 @@ class LipschitzDistill(SingleTeacherDistill):
             )
         self.architecture.init_weights()
         with torch.random.fork_rng(devices=[]):
+            if self.teacher_ckpt is None and not self.teacher_trainable:
+                self.teacher.init_weights()
             super().init_weights()
         if torch_dist.is_available() and torch_dist.is_initialized():
             # The Runner broadcasts the state dict, which does not contain the teacher.
@@ -185,24 +200,40 @@ class LipschitzDistill(SingleTeacherDistill):
     def train(self, mode: bool = True) -> 'LipschitzDistill':
         """Set the mode of the student and the distiller; a frozen teacher stays in evaluation mode."""
         super().train(mode)
-        if self.teacher_norm_eval and not self.teacher_trainable:
-            self.teacher.eval()
+        if not self.teacher_trainable:
+            self.teacher.train(mode and not self.teacher_norm_eval)
         return self
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Return the state of the student and the distiller; a frozen teacher has a checkpoint of its own."""
-        state = super().state_dict(*args, **kwargs)
+    def apply(self, fn: Callable[[nn.Module], None]) -> 'LipschitzDistill':
+        """Call a function with every module, those of a frozen teacher included."""
         if not self.teacher_trainable:
-            prefix = kwargs.get('prefix', '') + 'teacher.'
-            for key in [key for key in state if key.startswith(prefix)]:
-                del state[key]
-        return state
+            self.teacher.apply(fn)
+        return super().apply(fn)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'LipschitzDistill':
+        # `to`, `cuda`, `half` and similar methods convert the tensors of the submodules by this method.
+        if recurse and not self.teacher_trainable:
+            self.teacher._apply(fn)
+        return super()._apply(fn, recurse)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'LipschitzDistill':
+        if not self.teacher_trainable:
+            memo.update({id(module): module for module in self.teacher.modules()})
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__(copy.deepcopy(self.__dict__, memo))
+        if not self.teacher_trainable:
+            # The shared modules call the recorders of this model; those of the copy are registered beside them.
+            for recorder in copied.distiller.teacher_recorders.recorders.values():
+                recorder.prepare_from_model(copied.teacher)
+            copied._renew_teacher_stop()
+        return copied
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
-        # The teacher keeps its weights; its keys are not missing from a checkpoint.
+        # The teacher keeps its weights, although the checkpoints of MMRazor contain it.
         if not self.teacher_trainable:
-            for key, value in self.teacher.state_dict(prefix=prefix + 'teacher.').items():
-                state_dict.setdefault(key, value)
+            for key in [key for key in state_dict if key.startswith(f'{prefix}teacher.')]:
+                del state_dict[key]
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -1,0 +1,139 @@
+"""The frozen teacher stays as it was loaded, whatever the training does to the model."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import EMAHook
+from torch import Tensor, nn
+
+from tests.helpers.small_classifiers import build_distillation, classifier, spectral_distiller, train_step
+from tests.helpers.toy_runners import toy_runner
+
+
+@pytest.fixture
+def teacher_ckpt(tmp_path: Path) -> str:
+    teacher = build_distillation().teacher
+    for value in teacher.state_dict().values():
+        if value.is_floating_point():
+            value.add_(0.01)
+    path = tmp_path / 'teacher.pth'
+    torch.save(dict(state_dict=teacher.state_dict()), path)
+    return str(path)
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def _compare_around_validation(runner: Any) -> list[tuple[list, list]]:
+    """Return a list to which each validation of the Runner adds the states of both networks before and after it."""
+    states: list[tuple[list, list]] = []
+    run, model = runner.val_loop.run, runner.model
+
+    def watched() -> Any:
+        before = [_state(model.student), _state(model.teacher)]
+        result = run()
+        states.append((before, [_state(model.student), _state(model.teacher)]))
+        return result
+
+    runner.val_loop.run = watched
+    return states
+
+
+@pytest.mark.parametrize('loop', ['ValLoop', 'SingleTeacherDistillValLoop'])
+@pytest.mark.parametrize('update_buffers', [False, True])
+def test_a_validation_with_weight_averages_changes_neither_network(
+    teacher_ckpt: str, tmp_path: Path, loop: str, update_buffers: bool
+) -> None:
+    loaded = torch.load(teacher_ckpt, weights_only=True)['state_dict']
+    model = build_distillation(teacher_ckpt=teacher_ckpt, allow_random_teacher=False)
+    ema = dict(type='EMAHook', update_buffers=update_buffers)
+    runner = toy_runner(model, tmp_path / 'run', custom_hooks=[ema], val_cfg=dict(type=loop))
+    states = _compare_around_validation(runner)
+    runner.train()
+    assert len(states) == 2
+    for before, after in states:
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+    torch.testing.assert_close(runner.model.teacher.state_dict(), loaded, rtol=0, atol=0)
+    averaged = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model
+    assert not any('teacher' in name for name in averaged.state_dict())
+
+
+def test_the_teacher_is_evaluated_as_it_is_alone(teacher_ckpt: str, tmp_path: Path) -> None:
+    options = dict(teacher_ckpt=teacher_ckpt, allow_random_teacher=False)
+    # The student normalizes the pixels, the teacher does not.
+    pixels = dict(mean=[127.0] * 3, std=[60.0] * 3)
+    student = dict(classifier(), data_preprocessor=dict(type='ClsDataPreprocessor', **pixels))
+    teacher = dict(classifier(depth=50), data_preprocessor=dict(type='ClsDataPreprocessor'))
+    model = build_distillation(architecture=student, teacher=teacher, **options)
+    alone = model.teacher.data_preprocessor
+    runner = toy_runner(model, tmp_path / 'run', val_cfg=dict(type='SingleTeacherDistillValLoop'))
+    runner.train()
+    assert runner.model.teacher.data_preprocessor is alone
+
+
+def test_the_teacher_is_in_no_optimizer_weight_average_or_state() -> None:
+    model = build_distillation()
+    names = [name for name, _ in model.named_parameters()] + [name for name, _ in model.named_buffers()]
+    assert names
+    assert not any(name.startswith('teacher') for name in [*names, *model.state_dict(), *dict(model.named_modules())])
+    trained = build_distillation(teacher_trainable=True)
+    assert any(name.startswith('teacher.') for name in trained.state_dict())
+    assert any(name.startswith('teacher.') for name, _ in trained.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ('convert', 'dtype'),
+    [
+        (lambda model: model.double(), torch.float64),
+        (lambda model: model.to(torch.bfloat16), torch.bfloat16),
+        (lambda model: model.to('meta'), torch.float32),
+    ],
+)
+def test_the_teacher_follows_the_model(convert: Callable, dtype: torch.dtype) -> None:
+    model = convert(build_distillation())
+    for network in (model.student, model.teacher):
+        weight = next(network.parameters())
+        assert (weight.dtype, weight.device) == (dtype, next(model.parameters()).device)
+    devices = {module._device for module in (model.data_preprocessor, model.teacher.data_preprocessor)}
+    assert len(devices) == 1
+
+
+@pytest.mark.parametrize(('norm_eval', 'expected'), [(True, False), (False, True)])
+def test_the_mode_of_the_teacher_follows_teacher_norm_eval(norm_eval: bool, expected: bool) -> None:
+    model = build_distillation(teacher_norm_eval=norm_eval)
+    model.train()
+    assert model.teacher.training is model.teacher.backbone.bn1.training is expected
+    model.eval()
+    assert not model.teacher.training
+
+
+def test_a_copy_shares_the_teacher_and_computes_the_same_losses(batch: tuple) -> None:
+    model = build_distillation()
+    model.init_weights()
+    copied = copy.deepcopy(model)
+    assert copied.teacher is model.teacher
+    assert copied.student is not model.student
+    first, second = train_step(copied, batch), train_step(model, batch)
+    assert first['distill.loss_lipschitz'] > 0
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_a_checkpoint_that_contains_a_teacher_leaves_the_teacher_as_it_is() -> None:
+    model = build_distillation()
+    before = _state(model.teacher)
+    state = {**model.state_dict(), **{f'teacher.{key}': value + 1 for key, value in before.items()}}
+    model.load_state_dict(state)
+    torch.testing.assert_close(model.teacher.state_dict(), before, rtol=0, atol=0)
+
+
+def test_equal_networks_have_no_lipschitz_loss(batch: tuple) -> None:
+    model = build_distillation(spectral_distiller(adapters=False), teacher=classifier())
+    model.init_weights()
+    model.teacher.load_state_dict(model.student.state_dict())
+    model.eval()
+    assert model(*batch, mode='loss')['distill.loss_lipschitz'] == 0
