@@ -15,6 +15,7 @@ from . import (
     mmengine_hooks,
     mmengine_message_hub,
     mmrazor,
+    torch,
     torchvision,
 )
 from .mmcv import check_mmcv_ops
@@ -38,6 +39,7 @@ __all__ = [
     'mmrazor',
     'patch',
     'table',
+    'torch',
     'torchvision',
 ]
 
@@ -53,7 +55,7 @@ def apply() -> None:
     _apply_to('torchvision')
     # mmcv's patches import its operators, which import torchvision.
     check_mmcv_ops()
-    for library in ('mmcv', 'mmengine', 'mmrazor', 'mmdet'):
+    for library in ('torch', 'mmcv', 'mmengine', 'mmrazor', 'mmdet'):
         _apply_to(library)
 
 

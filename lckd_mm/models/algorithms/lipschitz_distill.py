@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 
 from ..distillers import DistillerInterface, get_distiller_interface
+from ..distillers.gradient_check import check_gradients
 from ..distillers.probe import inplace_modules
 from ..recorders import ForwardStop
 from ..utils import build_model, compute_valid_ratios, load_teacher
@@ -52,6 +53,7 @@ class LipschitzDistill(SingleTeacherDistill):
             configuration errors of the distiller.
         ConfigFileNotFoundError: ``teacher_ckpt`` does not exist.
         ConfigRuntimeError: A training step before ``init_weights``.
+        ConfigValueError: In the first training step: a loss of positive weight has no gradient for any parameter of the student.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class LipschitzDistill(SingleTeacherDistill):
             self.__dict__['_frozen_teacher'] = self._modules.pop('teacher')
         self.teacher_ckpt = teacher_ckpt
         self.allow_random_teacher = allow_random_teacher
+        self._losses_with_gradient: set[str] = set()
         self._teacher_stop: ForwardStop | None = None
         self._renew_teacher_stop()
         self._compare_pixel_statistics()
@@ -181,6 +184,8 @@ class LipschitzDistill(SingleTeacherDistill):
         if not self.distillation_stopped:
             valid_ratios = compute_valid_ratios(batch_inputs, data_samples)
             distill_losses = self._distiller_interface.compute_distill_losses(valid_ratios)
+            if self.student_trainable and torch.is_grad_enabled():
+                check_gradients(distill_losses, self.distiller, self.student, self._losses_with_gradient)
             losses.update(add_prefix(distill_losses, 'distill'))
         return losses
 
