@@ -1,16 +1,29 @@
 """Reading of config files with overrides, the same for all tools."""
 
+import difflib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from lckd_mm.errors import ConfigKeyError, ConfigValueError
-from lckd_mm.models.utils import read_config
+from lckd_mm.models.utils import merge_options, read_config
 
 # Keys by which the blocks in configs/_base_/distillers hand their content to a config, and the places that they fill.
 # They have no effect after the config has been read.
 HELPER_KEYS = {'distillation': 'model', 'distillation_hooks': 'default_hooks'}
+
+# The arguments of the Runner, and what the tools and the OpenMMLab packages read beside them.
+_RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
+    'auto_scale_lr',
+    'runner_type',
+    'tta_model',
+    'vis_backends',
+}
+# Below it lie all keys of the configs of mmdet, mmseg and mmpretrain that are no misspellings: 'conv_cfg' and 'env_cfg' have 0.80.
+_MISSPELLING = 0.85
 
 
 def load_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
@@ -25,7 +38,7 @@ def load_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Conf
 
     Raises:
         ConfigFileNotFoundError: There is no such file or package.
-        ConfigKeyError: An option addresses a helper key.
+        ConfigKeyError: An option addresses a helper key, or a key at the top level is nearly that of an argument of the Runner.
         ConfigValueError: The file cannot be read, or an option does not fit its place in the config.
 
     Example:
@@ -38,6 +51,7 @@ def load_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Conf
         cfg.pop(key, None)
     if cfg_options:
         _override(cfg, cfg_options)
+    _check_top_level_keys(cfg)
     return cfg
 
 
@@ -50,7 +64,19 @@ def _override(cfg: Config, cfg_options: Mapping[str, Any]) -> None:
                 f'--cfg-options {key}: {head!r} has no effect after the config has been read; use {target!r} instead.'
             )
     try:
-        cfg.merge_from_dict(dict(cfg_options))
+        merge_options(cfg, cfg_options)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = ' '.join(str(error.args[0] if error.args else error).split())
         raise ConfigValueError(f'--cfg-options {", ".join(cfg_options)} does not fit the config: {reason}.') from error
+
+
+def _check_top_level_keys(cfg: Config) -> None:
+    """Raise an error for a key that has no effect since it is misspelled; all other keys are variables of the user."""
+    for key in set(cfg) - _RUNNER_KEYS:
+        for known in difflib.get_close_matches(key, _RUNNER_KEYS, n=1, cutoff=_MISSPELLING):
+            # `val_evaluator_abs` beside `val_evaluator`, or a list `models` beside the dict `model`, is a variable.
+            is_variable = key.startswith(f'{known}_') or not isinstance(cfg[key], type(cfg.get(known, cfg[key])))
+            if not is_variable:
+                raise ConfigKeyError(
+                    f'{key!r} at the top level of the config has no effect; did you mean {known!r}? Rename it, also if it is a variable.'
+                )

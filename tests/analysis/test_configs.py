@@ -68,3 +68,38 @@ def test_config_that_is_not_valid_is_one_sentence(tmp_path: Path, text: str, rea
     with pytest.raises(ConfigValueError, match=rf'cannot be read \({reason}') as caught:
         load_config(str(tmp_path / 'mine.py'))
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('key', 'known'),
+    [
+        ('trian_cfg.max_epochs', 'train_cfg'),
+        ('train_dataloder.batch_size', 'train_dataloader'),
+        ('optim_wraper', 'optim_wrapper'),
+        ('defualt_hooks.logger.interval', 'default_hooks'),
+        ('tset_cfg.fp16', 'test_cfg'),
+        ('loadfrom', 'load_from'),
+        ('param_schedulers', 'param_scheduler'),
+    ],
+)
+def test_a_misspelled_key_at_the_top_level_is_an_error(config: str, key: str, known: str) -> None:
+    with pytest.raises(ConfigKeyError, match=f'{key.partition(".")[0]!r} at the top level .* did you mean {known!r}'):
+        load_config(config, {key: 1})
+
+
+@pytest.mark.parametrize(
+    'key', ['conv_cfg', 'test_pipeline', 'val_evaluator_abs', 'optim_wrapper_cfg', 'my_model', 'max_epochs']
+)
+def test_variables_at_the_top_level_are_free(config: str, key: str) -> None:
+    assert load_config(config, {key: dict(a=1)})[key] == dict(a=1)
+
+
+def test_a_list_of_models_beside_the_model_is_a_variable(config: str) -> None:
+    assert load_config(config, {'models': [1]}).models == [1]
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_options_of_a_part_and_of_the_whole_both_apply(config: str, reverse: bool) -> None:
+    options = [('model.teacher.depth', 7), ('model.teacher', {'width': 3})]
+    cfg = load_config(config, dict(options[::-1] if reverse else options))
+    assert cfg.model.teacher == dict(depth=7, width=3)

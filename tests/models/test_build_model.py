@@ -29,6 +29,19 @@ def test_wrong_cfg_path_is_rejected(config: dict, error: type, message: str) -> 
         build_model(config)
 
 
+@pytest.mark.parametrize('reverse', [False, True])
+def test_options_of_a_part_and_of_the_whole_both_apply(reverse: bool) -> None:
+    options = [('backbone.depth', 34), ('backbone', {'frozen_stages': 1}), ('head.num_classes', 7)]
+    model = build_model(dict(classifier(), cfg_options=dict(options[::-1] if reverse else options)))
+    assert (model.backbone.depth, model.backbone.frozen_stages, model.head.num_classes) == (34, 1, 7)
+
+
+def test_an_option_of_a_part_survives_a_replaced_whole() -> None:
+    backbone = dict(classifier()['backbone'], _delete_=True)
+    model = build_model(dict(classifier(), cfg_options={'backbone.depth': 34, 'backbone': backbone}))
+    assert model.backbone.depth == 34
+
+
 def test_cfg_options_override_a_model_config() -> None:
     config = classifier()
     model = build_model(dict(config, cfg_options={'head.num_classes': 7, 'backbone.init_cfg': None}))

@@ -113,3 +113,37 @@ def test_student_starts_with_the_weights_and_random_numbers_of_a_plain_training(
     assert all(torch.equal(p, q) for p, q in zip(model.architecture.parameters(), alone.parameters()))
     # The rest was initialised after it.
     assert all(module.is_init for module in (model.architecture, model.teacher))
+
+
+_PIXELS = dict(mean=[10.0, 20.0, 30.0], std=[40.0, 50.0, 60.0])
+
+
+@pytest.mark.parametrize('typed', [False, True])
+@pytest.mark.parametrize('own', [False, True])
+def test_data_preprocessor_at_the_top_level_keeps_the_students_recipe(typed: bool, own: bool) -> None:
+    student = dict(
+        classifier(), train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)])
+    )
+    if own:
+        student['data_preprocessor'] = dict(type='ClsDataPreprocessor', **_PIXELS)
+    data_preprocessor = dict(_PIXELS, **(dict(type='ClsDataPreprocessor') if typed else {}))
+    model = build_distillation(architecture=student, data_preprocessor=data_preprocessor)
+    assert model.data_preprocessor is model.architecture.data_preprocessor
+    assert [type(a).__name__ for a in model.data_preprocessor.batch_augments.augments] == ['Mixup', 'CutMix']
+    assert model.data_preprocessor.mean.flatten().tolist() == _PIXELS['mean']
+
+
+@pytest.mark.parametrize('kind', ['SegDataPreProcessor', 'mmseg.SegDataPreProcessor'])
+def test_data_preprocessor_at_the_top_level_keeps_cfg_options_of_the_student(kind: str) -> None:
+    student = dict(
+        cfg_path='mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py',
+        cfg_options={'data_preprocessor.size': (64, 96), 'backbone.init_cfg': None, 'pretrained': None},
+    )
+    taps = ['backbone.layer3', 'backbone.layer4']
+    model = build_distillation(
+        spectral_distiller(taps=taps),
+        architecture=student,
+        teacher=student,
+        data_preprocessor=dict(type=kind, size=(32, 32)),
+    )
+    assert tuple(model.data_preprocessor.size) == (64, 96)

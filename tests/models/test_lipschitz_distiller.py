@@ -44,6 +44,10 @@ def test_too_few_taps_are_rejected(changes) -> None:
         (dict(teacher_taps=TAPS[:3]), 'student has 4 taps .* teacher 3 '),
         (dict(taps=[*TAPS, 'head.fc']), r"'head.fc' yields no feature map but shape \(1, 3\)"),
         (dict(taps=[*TAPS, 'neck']), r"'neck' yields no feature map but shape \(1, 32\)"),
+        (dict(taps=[TAPS[0], TAPS[0], TAPS[1]]), "student's tap 'backbone.layer1' is named twice"),
+        (dict(taps=[*TAPS, dict(source=TAPS[3])]), "student's tap 'backbone.layer4' is named twice"),
+        (dict(teacher_taps=[*TAPS[:2], *TAPS[1:3]]), "teacher's tap 'backbone.layer2' is named twice"),
+        (dict(taps=[dict(source=TAPS[0], record_idx=0)] * 2), "'backbone.layer1' is named twice"),
         (dict(adapters='all'), "adapters='all'"),
         (dict(adapters=[None]), '1 entries for 4 taps'),
         (dict(probe_size=(0, 0)), 'probe image of 0 x 0'),
@@ -164,3 +168,14 @@ def test_record_without_adapter_is_the_tap_itself(batch: tuple) -> None:
     raw, adapted = (distiller.get_record(['tap0'], from_student=True, adapt=adapt)[0] for adapt in (False, True))
     assert raw is distiller.network_taps[True].read('tap0')
     assert (raw.shape[1], adapted.shape[1]) == (4, 16)
+
+
+def test_a_layer_may_be_recorded_in_two_ways_and_in_two_losses(batch) -> None:
+    other = dict(type='ModuleOutputs', source=TAPS[0])
+    model = build_distillation(spectral_distiller(taps=[TAPS[0], other, TAPS[1]]))
+    model.init_weights()
+    assert train_step(model, batch)['distill.loss_lipschitz'].isfinite()
+    losses = [dict(type='lipschitz', taps=TAPS[:2]), dict(type='fitnet', taps=TAPS[1:2])]
+    model = build_distillation(dict(type='LipschitzDistiller', losses=losses))
+    model.init_weights()
+    assert train_step(model, batch)['distill.loss_fitnet'].isfinite()

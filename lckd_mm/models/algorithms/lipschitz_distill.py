@@ -249,6 +249,7 @@ def _build_student(
 
     A Runner passes a data preprocessor from the top level of a config to the model as a default. Options without a type, as in
     mmpretrain, are those of the student's preprocessor. In mmseg configs the top level repeats what the model contains.
+    The student's own preprocessor has priority over one of the same type, as in a training of the student alone.
     """
     if not isinstance(data_preprocessor, dict):
         return build_model(architecture), data_preprocessor
@@ -256,7 +257,10 @@ def _build_student(
         if isinstance(architecture, dict):
             return build_model(architecture, data_preprocessor), None
         return architecture, dict(data_preprocessor, type=type(architecture.data_preprocessor))
-    own = architecture.get('data_preprocessor') if isinstance(architecture, dict) else None
-    if own is not None and own.get('type', data_preprocessor['type']) == data_preprocessor['type']:
-        return build_model(architecture), None
-    return build_model(architecture), data_preprocessor
+    if not isinstance(architecture, dict):
+        return architecture, data_preprocessor
+    own = architecture.get('data_preprocessor')
+    if own is not None and own.get('type', data_preprocessor['type']) != data_preprocessor['type']:
+        return build_model(architecture), data_preprocessor
+    # The student adds to it what belongs to its own recipe, such as the Mixup of mmpretrain.
+    return build_model(architecture, data_preprocessor), None

@@ -48,6 +48,21 @@ def check_feature_maps(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
             )
 
 
+def check_repeated_taps(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
+    """Check that no two consecutive taps of a record are the same layer.
+
+    Raises:
+        ConfigValueError: Two are; names the layer.
+    """
+    for first, second in pairwise(recorder_names(record)):
+        tap, following = taps.taps.get(first), taps.taps.get(second)
+        if first == second or (tap is not None and following is not None and tap.is_same_layer(following)):
+            raise ConfigValueError(
+                f"the {taps.role}'s tap {taps.source(first)!r} is named twice in succession: name it once, or select different outputs of "
+                f'it, dict(source={taps.source(first)!r}, data_idx=0) and data_idx=1.'
+            )
+
+
 def check_consecutive_pairs(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
     """Check that each map of a record and the next one have a common grid.
 
@@ -114,7 +129,7 @@ def match_networks(
         ChannelPairs: The channel counts of all maps that are compared and may be adapted.
 
     Raises:
-        ConfigValueError: A tap yields no feature map, two consecutive taps cannot be paired, or the networks do not match.
+        ConfigValueError: A tap is repeated or yields no feature map, two consecutive taps cannot be paired, or the networks do not match.
     """
     channels: ChannelPairs = {}
     for loss_name, mapping in mappings.items():
@@ -123,6 +138,7 @@ def match_networks(
             records[record['from_student']].append(record)
             taps = student if record['from_student'] else teacher
             if is_sequence(record):
+                check_repeated_taps(taps, record)
                 check_feature_maps(taps, record)
                 if record.get('connector') and accepts_valid_ratios(connectors[record['connector']]):
                     check_consecutive_pairs(taps, record)

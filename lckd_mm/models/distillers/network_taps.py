@@ -46,6 +46,10 @@ class TapOptions:
         margin = recorder.pop('margin', None)
         return cls({'type': 'PreActivation', **recorder}, indices, margin)
 
+    def is_same_layer(self, other: 'TapOptions') -> bool:
+        """Return whether both record the same output."""
+        return (self.recorder, self.indices) == (other.recorder, other.indices)
+
 
 def parse_taps(taps: Sequence[Tap]) -> dict[str, TapOptions]:
     """Return the options of each tap by the name of its recorder: ``tap0``, ``tap1``, ...

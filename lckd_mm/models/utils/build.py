@@ -11,7 +11,7 @@ from mmrazor.registry import MODELS
 
 from lckd_mm.errors import ConfigValueError
 
-from .config_file import read_config
+from .config_file import merge_options, read_config
 
 
 def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, Any] | None = None) -> BaseModel:
@@ -69,7 +69,9 @@ def _build_from_path(model: dict[str, Any], data_preprocessor: dict[str, Any] | 
     if config.get('data_preprocessor'):
         config.model.setdefault('data_preprocessor', config.data_preprocessor)
     if data_preprocessor is not None:
-        config.model.data_preprocessor = {**config.model.get('data_preprocessor', {}), **data_preprocessor}
+        own = config.model.get('data_preprocessor', {})
+        same_type = data_preprocessor.get('type', own.get('type')) == own.get('type')
+        config.model.data_preprocessor = {**(own if same_type else {}), **data_preprocessor}
     config.model = _override(config.model, cfg_options)
     package, colons, _ = cfg_path.partition('::')
     scope = package if colons else config.get('default_scope') or DefaultScope.get_current_instance().scope_name
@@ -80,7 +82,7 @@ def _build_from_path(model: dict[str, Any], data_preprocessor: dict[str, Any] | 
 def _override(model: dict[str, Any], cfg_options: dict[str, Any]) -> dict[str, Any]:
     """Return a model config with new values by dotted key."""
     config = Config(dict(model=model))
-    config.merge_from_dict({f'model.{key}': value for key, value in cfg_options.items()})
+    merge_options(config, {f'model.{key}': value for key, value in cfg_options.items()})
     return config.model
 
 

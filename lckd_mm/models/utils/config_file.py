@@ -1,5 +1,8 @@
 """Reading of config files."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.utils import is_installed
@@ -45,3 +48,22 @@ def read_config(path: str) -> Config:
         raise ConfigValueError(
             f'config {path!r} cannot be read ({type(error).__name__}: {reason}): correct the file.'
         ) from error
+
+
+def merge_options(config: Config, options: Mapping[str, Any]) -> None:
+    """Override values of a config by dotted key, the more general keys first.
+
+    ``Config.merge_from_dict`` drops ``a.b`` if ``a`` follows it in the same dict.
+
+    Args:
+        config (Config): The config, which is changed.
+        options (Mapping[str, Any]): New values by dotted key, in any order.
+
+    Example:
+        >>> config = Config(dict(backbone=dict(depth=50, width=64)))
+        >>> merge_options(config, {'backbone.depth': 101, 'backbone': {'width': 32}})
+        >>> config.backbone
+        {'depth': 101, 'width': 32}
+    """
+    for key, value in sorted(options.items(), key=lambda option: option[0].count('.')):
+        config.merge_from_dict({key: value})
