@@ -142,6 +142,9 @@ def _built(without_features: dict[str, Any], model: dict[str, Any]) -> nn.Module
 
 def _replace_features(part: Any) -> Any:
     """Return a copy of a config in which the parts that compute features are placeholders, and weights are not loaded."""
+    if part == 'MMSyncBN':
+        # This layer can only be built in a distributed training.
+        return 'BN'
     if isinstance(part, dict):
         return {
             key: dict(type=_Features) if key in _FEATURES and isinstance(value, dict) else _replace_features(value)
@@ -174,7 +177,10 @@ def check_files(paths: Iterable[Path]) -> Iterator[tuple[Path, StockConfig | Exc
     cache: dict[str, list[ClassHead]] = {}
     for path in paths:
         try:
-            yield path, check_config(Config.fromfile(path), cache)
+            cfg = Config.fromfile(path)
+            # Some files leave out the scope, which the package implies.
+            cfg.setdefault('default_scope', next((part for part in path.parts if part in PACKAGES), 'mmengine'))
+            yield path, check_config(cfg, cache)
         except Exception as error:
             yield path, error
 
