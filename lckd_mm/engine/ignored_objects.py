@@ -105,6 +105,9 @@ def _ignored_in_xml(dataset: Any, path: str) -> Iterator[str]:
 def _ignored_in_json(dataset: Any, path: str) -> Iterator[str]:
     with open(path, encoding='utf-8') as file:
         content = json.load(file)
+    if not isinstance(content, dict):
+        # This is another format than COCO's.
+        return
     names = {category['id']: str(category.get('name', category['id'])) for category in content.get('categories') or ()}
     for annotation in content.get('annotations') or ():
         category = annotation.get('category_id')

@@ -334,3 +334,12 @@ def test_coco_files_above_the_limit_are_not_searched(tmp_path: Path, messages: l
     (message,) = messages
     assert 'boxes.json' in message
     assert 'max_file_megabytes' in message
+
+
+def test_json_files_of_other_formats_are_not_searched(tmp_path: Path, messages: list[str]) -> None:
+    path = tmp_path / 'boxes.json'
+    path.write_text('[]')
+    dataset = _InfoDataset([_info()])
+    dataset.ann_file, dataset.cat2label = str(path), {}
+    _started_hook(dataset)
+    assert not messages
