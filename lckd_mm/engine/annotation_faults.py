@@ -1,6 +1,7 @@
 """Detection of annotations that do not match their image or their data set."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -28,26 +29,52 @@ class AnnotationFault(NamedTuple):
     fix: str
 
 
-def stored_faults(dataset: Any, num_classes: int | None) -> Iterator[tuple[str, AnnotationFault]]:
-    """Find the faults that a data set shows without reading an image.
+class StoredSamples:
+    """The samples of a data set whose annotations are checked without reading an image.
 
     Args:
-        dataset (Any): A data set, which may be a wrapper of others.
+        dataset (Any): A data set, which may be a wrapper of others. Data sets without `get_data_info` are left out.
+        max_samples (int, optional): Maximum number of samples; of a larger number, equally spaced ones are checked.
+
+    Attributes:
+        num_samples (int): Number of all samples.
+
+    Example:
+        >>> len(StoredSamples([]))
+        0
+    """
+
+    def __init__(self, dataset: Any, max_samples: int | None = None) -> None:
+        datasets = [inner for inner in inner_datasets(dataset) if hasattr(inner, 'get_data_info')]
+        self.num_samples = sum(map(len, datasets))
+        step = 1 if max_samples is None else max(math.ceil(self.num_samples / max_samples), 1)
+        self._parts = [(inner, range(0, len(inner), step)) for inner in datasets]
+
+    def __len__(self) -> int:
+        return sum(len(indices) for _, indices in self._parts)
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        for inner, indices in self._parts:
+            yield from ((inner, index) for index in indices)
+
+
+def stored_faults(samples: Iterable[tuple[Any, int]], num_classes: int | None) -> Iterator[tuple[str, AnnotationFault]]:
+    """Find the faults that data sets show without reading an image.
+
+    Args:
+        samples (Iterable[tuple[Any, int]]): Data sets and indices, as :class:`StoredSamples` yields them.
         num_classes (int, optional): Number of classes. If None, labels are not checked.
 
     Yields:
         tuple[str, AnnotationFault]: The path of an image and a fault of it.
     """
-    for inner in inner_datasets(dataset):
-        if not hasattr(inner, 'get_data_info'):
-            continue
+    for inner, index in samples:
         transforms = getattr(getattr(inner, 'pipeline', None), 'transforms', ())
         # This transform removes boxes without area before they reach the model.
         is_filtered = any(type(transform).__name__ == 'FilterAnnotations' for transform in transforms)
-        for index in range(len(inner)):
-            info = inner.get_data_info(index)
-            for fault in info_faults(info, num_classes, check_boxes=not is_filtered):
-                yield str(info.get('img_path', f'image {index}')), fault
+        info = inner.get_data_info(index)
+        for fault in info_faults(info, num_classes, check_boxes=not is_filtered):
+            yield str(info.get('img_path', f'image {index}')), fault
 
 
 def info_faults(info: dict[str, Any], num_classes: int | None, check_boxes: bool = True) -> Iterator[AnnotationFault]:
@@ -79,7 +106,11 @@ def info_faults(info: dict[str, Any], num_classes: int | None, check_boxes: bool
 
 
 def sample_faults(
-    image: Tensor, sample: Any, num_classes: int | None, ignore_index: int | None
+    image: Tensor,
+    sample: Any,
+    num_classes: int | None,
+    ignore_index: int | None,
+    num_mask_classes: int | None = None,
 ) -> Iterator[AnnotationFault]:
     """Find the faults in the annotations that reach the model together with an image.
 
@@ -88,6 +119,7 @@ def sample_faults(
         sample (Any): Its data sample, as the packing transforms of the OpenMMLab packages make it.
         num_classes (int, optional): Number of classes. If None, labels are not checked.
         ignore_index (int, optional): The label of ignored pixels in masks.
+        num_mask_classes (int, optional): Number of classes of semantic masks. If None, labels in masks are not checked.
 
     Yields:
         AnnotationFault: A fault.
@@ -98,7 +130,7 @@ def sample_faults(
         >>> [fault.problem for fault in sample_faults(torch.zeros(3, 8, 8), sample, num_classes=3, ignore_index=None)]
         ['has the label 3, but the labels of its data set are 0 to 2']
     """
-    yield from _mask_faults(image, sample, num_classes, ignore_index)
+    yield from _mask_faults(image, sample, num_mask_classes, ignore_index)
     instances = getattr(sample, 'gt_instances', None)
     yield from _tensor_label_faults(getattr(instances, 'labels', None), num_classes, owner='a box with ')
     yield from _packed_box_faults(getattr(instances, 'bboxes', None))

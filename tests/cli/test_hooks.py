@@ -1,9 +1,12 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mmengine.config import Config
 
 from lckd_mm.cli.hooks import ADDED_HOOKS, add_default_hooks
+
+from ..scripts.toy_training import make_runner
 
 
 def hooks_after(**content: Any) -> Config:
@@ -29,3 +32,12 @@ def test_existing_entries_stay() -> None:
 def test_hook_is_not_added_a_second_time(kind: str) -> None:
     assert 'class_count' not in hooks_after(custom_hooks=[dict(type=kind)]).default_hooks
     assert 'class_count' not in hooks_after(default_hooks=dict(classes=dict(type=kind))).default_hooks
+
+
+@pytest.mark.parametrize('name', ADDED_HOOKS)
+def test_each_check_is_switched_off_by_its_name(name: str, tmp_path: Path) -> None:
+    cfg = hooks_after(default_hooks={name: None})
+    assert cfg.default_hooks[name] is None
+    runner = make_runner(tmp_path, default_hooks=cfg.default_hooks)
+    added = {type(hook).__name__ for hook in runner.hooks} & set(ADDED_HOOKS.values())
+    assert added == set(ADDED_HOOKS.values()) - {ADDED_HOOKS[name]}

@@ -1,3 +1,6 @@
+import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from torch.utils.data import DataLoader
 
 from lckd_mm.engine.hooks import AnnotationCheckHook
 from lckd_mm.errors import ConfigValueError
+
+from ..helpers.processes import SCRIPTS, run_processes
 
 
 class _InfoDataset(BaseDataset):
@@ -175,3 +181,165 @@ def test_batches_of_other_forms_are_not_checked() -> None:
         dict(inputs=views),
     ):
         hook.before_train_iter(_runner(None), 0, batch)
+
+
+def test_masks_of_a_detector_without_stuff_classes_may_have_other_labels() -> None:
+    """Hybrid Task Cascade reads the masks of COCO-Stuff, whose labels are up to 182, next to 80 classes of boxes."""
+    batch = _batch(gt_instances=_boxes([0.0, 0, 1, 1]), gt_sem_seg=_mask(40, 60, label=182))
+    dataset = _InfoDataset([_info()])
+    _started_hook(dataset).before_train_iter(_runner(None), 0, batch)
+    dataset._metainfo.update(thing_classes=['0', '1'], stuff_classes=['2'])
+    with pytest.raises(ConfigValueError, match=r"the mask 'masks/3.png' with the label 182"):
+        _started_hook(dataset).before_train_iter(_runner(None), 0, batch)
+
+
+@pytest.fixture
+def messages() -> Iterator[list[str]]:
+    """The messages of the current log."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+def _read_indices(dataset: BaseDataset, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    indices: list[int] = []
+    read = dataset.get_data_info
+    monkeypatch.setattr(dataset, 'get_data_info', lambda index: (indices.append(index), read(index))[1])
+    return indices
+
+
+def test_a_large_data_set_is_checked_at_equally_spaced_images(
+    monkeypatch: pytest.MonkeyPatch, messages: list[str]
+) -> None:
+    dataset = _InfoDataset([_info()] * 10)
+    indices = _read_indices(dataset, monkeypatch)
+    AnnotationCheckHook(max_images=4).before_train(_runner(dataset))
+    assert indices == [0, 3, 6, 9]
+    assert 'checking the annotations of 4 of 10 images' in messages[0]
+    assert 'the limit is 4, max_images of AnnotationCheckHook' in messages[0]
+
+
+def test_a_small_data_set_is_checked_completely(monkeypatch: pytest.MonkeyPatch, messages: list[str]) -> None:
+    dataset = _InfoDataset([_info()] * 10)
+    indices = _read_indices(dataset, monkeypatch)
+    _started_hook(ConcatDataset([dataset, _InfoDataset([_info()])]))
+    assert indices == list(range(10))
+    assert not messages
+
+
+@pytest.mark.parametrize('options', [dict(max_images=0), dict(max_file_megabytes=-1)])
+def test_limits_that_are_not_valid_are_rejected(options: dict) -> None:
+    with pytest.raises(ConfigValueError, match='valid: at least 1 and at least 0'):
+        AnnotationCheckHook(**options)
+
+
+@pytest.mark.parametrize(('number', 'is_shown'), [(1999, False), (2000, True)])
+def test_progress_is_shown_for_large_data_sets(number: int, is_shown: bool, capsys: pytest.CaptureFixture) -> None:
+    _started_hook(_InfoDataset([dict(img_path='a.jpg', gt_label=0)] * number))
+    assert ('checking annotations' in capsys.readouterr().out) == is_shown
+
+
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        ('correct', ''),
+        ('wrong', "'1.jpg' of the training data has a box without area"),
+        ('unreadable', 'the annotations of the training data cannot be checked (OSError: disk failure)'),
+    ],
+)
+def test_one_process_of_a_machine_checks_and_all_end_with_its_sentence(data: str, message: str, tmp_path: Path) -> None:
+    done = run_processes(2, SCRIPTS / 'annotation_check.py', tmp_path, data, PYTHONPATH=str(Path(__file__).parents[2]))
+    assert done.returncode == 0, done.stderr
+    reads, errors = zip(*((tmp_path / rank).read_text().split('\n', 1) for rank in '01'), strict=True)
+    assert int(reads[0]) > 0
+    assert int(reads[1]) == 0
+    assert errors[0] == errors[1]
+    assert errors[0].startswith(message)
+    assert bool(errors[0]) == bool(message)
+
+
+def _voc_folder(folder: Path) -> dict:
+    """Two images: the first has three objects, the second only one of a class that is not learned."""
+    for name in ('JPEGImages', 'Annotations'):
+        (folder / name).mkdir()
+    for name, objects in (('0', ['cat', 'dog', 'dog']), ('1', ['bus'])):
+        box = '<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox><difficult>0</difficult>'
+        entries = ''.join(f'<object><name>{entry}</name>{box}</object>' for entry in objects)
+        size = '<size><width>20</width><height>20</height></size>'
+        (folder / 'Annotations' / f'{name}.xml').write_text(f'<annotation>{size}{entries}</annotation>')
+    (folder / 'list.txt').write_text('0\n1\n')
+    return dict(
+        type='mmdet.XMLDataset',
+        data_root=str(folder),
+        ann_file='list.txt',
+        data_prefix=dict(sub_data_root=''),
+        filter_cfg=dict(filter_empty_gt=True),
+    )
+
+
+def _coco_file(folder: Path) -> dict:
+    categories = [dict(id=7, name='cat'), dict(id=9, name='dog'), dict(id=11, name='bus')]
+    annotations = [
+        dict(id=i, image_id=0, category_id=category, bbox=[1, 1, 8, 8], area=64, iscrowd=0)
+        for i, category in enumerate([7, 9, 9, 11])
+    ]
+    content = dict(images=[dict(id=0, file_name='0.jpg', width=20, height=20)], categories=categories)
+    (folder / 'boxes.json').write_text(json.dumps(dict(content, annotations=annotations)))
+    return dict(type='mmdet.CocoDataset', data_root=str(folder), ann_file='boxes.json', data_prefix=dict(img=''))
+
+
+def _multi_label_folder(folder: Path) -> dict:
+    _voc_folder(folder)
+    return dict(
+        type='mmpretrain.VOC',
+        data_root=str(folder),
+        image_set_path='list.txt',
+        data_prefix=dict(img_path='JPEGImages', ann_path='Annotations'),
+    )
+
+
+@pytest.mark.parametrize('make', [_voc_folder, _coco_file, _multi_label_folder])
+@pytest.mark.parametrize('wrap', [lambda d: d, lambda d: RepeatDataset(d, 2)])
+def test_objects_of_other_classes_are_counted_in_a_warning(
+    make: Any, wrap: Any, tmp_path: Path, messages: list[str]
+) -> None:
+    settings = make(tmp_path)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = DATASETS.build(dict(settings, metainfo=dict(classes=('cat',)), pipeline=[]))
+    messages.clear()
+    _started_hook(wrap(dataset))
+    (message,) = messages
+    assert "3 objects of the classes 'dog' (2), 'bus' (1) are in the annotations, but not in the classes" in message
+
+
+@pytest.mark.parametrize('make', [_voc_folder, _coco_file, _multi_label_folder])
+def test_annotations_of_known_classes_cause_no_warning(make: Any, tmp_path: Path, messages: list[str]) -> None:
+    settings = make(tmp_path)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = DATASETS.build(dict(settings, metainfo=dict(classes=('cat', 'dog', 'bus')), pipeline=[]))
+    messages.clear()
+    _started_hook(dataset)
+    assert not messages
+
+
+def test_coco_files_above_the_limit_are_not_searched(tmp_path: Path, messages: list[str]) -> None:
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = DATASETS.build(dict(_coco_file(tmp_path), metainfo=dict(classes=('cat',)), pipeline=[]))
+    messages.clear()
+    AnnotationCheckHook(max_file_megabytes=0).before_train(_runner(dataset))
+    (message,) = messages
+    assert 'boxes.json' in message
+    assert 'max_file_megabytes' in message
+
+
+def test_json_files_of_other_formats_are_not_searched(tmp_path: Path, messages: list[str]) -> None:
+    path = tmp_path / 'boxes.json'
+    path.write_text('[]')
+    dataset = _InfoDataset([_info()])
+    dataset.ann_file, dataset.cat2label = str(path), {}
+    _started_hook(dataset)
+    assert not messages

@@ -48,3 +48,50 @@ def test_only_the_student_of_a_distillation_is_checked() -> None:
 def test_validation_data_with_other_classes_are_rejected() -> None:
     with pytest.raises(ConfigValueError, match=r'validation data have 5 classes \(a, b, c, d, \.\.\.\).*same classes'):
         ClassCountHook().before_train(_runner(_model(3), val=tuple('abcde')))
+
+
+def test_heads_in_lists_are_checked() -> None:
+    model = nn.Module()
+    model.roi_head = nn.Module()
+    model.roi_head.bbox_head = nn.ModuleList(_model(count).roi_head.bbox_head for count in (3, 3, 80))
+    with pytest.raises(ConfigValueError, match=r'^roi_head.bbox_head.2 has num_classes=80.*bbox_head.2.num_classes=3'):
+        ClassCountHook().before_train(_runner(model))
+
+
+@pytest.mark.parametrize(
+    'attributes',
+    [dict(class_agnostic=True), dict(with_cls=False)],
+)
+def test_heads_without_the_classes_of_the_data_are_accepted(attributes: dict) -> None:
+    model = _model(80)
+    for name, value in attributes.items():
+        setattr(model.roi_head.bbox_head, name, value)
+    ClassCountHook().before_train(_runner(model))
+
+
+@pytest.mark.parametrize(
+    ('num_classes', 'classes', 'is_accepted'), [(2, 'ab', 1), (1, 'ab', 1), (2, 'a', 1), (2, 'abc', 0)]
+)
+def test_one_output_channel_is_a_binary_segmentation(num_classes: int, classes: str, is_accepted: int) -> None:
+    model = nn.Module()
+    model.decode_head = nn.Module()
+    model.decode_head.num_classes, model.decode_head.out_channels = num_classes, 1
+    if is_accepted:
+        ClassCountHook().before_train(_runner(model, classes, classes))
+    else:
+        with pytest.raises(ConfigValueError, match='decode_head has num_classes=2'):
+            ClassCountHook().before_train(_runner(model, classes, classes))
+
+
+def test_classes_that_a_text_names_are_not_compared() -> None:
+    model = _model(80)
+    model.language_model = nn.Module()
+    ClassCountHook().before_train(_runner(model))
+
+
+def test_a_tracker_is_validated_on_data_with_other_classes() -> None:
+    model = _model(3)
+    with pytest.raises(ConfigValueError, match='validation data have 2'):
+        ClassCountHook().before_train(_runner(model, val='ab'))
+    model.tracker = object()
+    ClassCountHook().before_train(_runner(model, val='ab'))

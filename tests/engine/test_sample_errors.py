@@ -112,9 +112,10 @@ def test_a_pickled_data_set_names_its_samples() -> None:
 
 
 @pytest.mark.parametrize('loop', ['train', 'val', 'test'])
-def test_the_hook_modifies_the_data_set_of_the_loop(loop: str) -> None:
+def test_the_hook_modifies_the_data_set_of_the_loop(loop: str, tmp_path: Path) -> None:
     dataset = Photographs(pipeline=[broken])
-    runner = SimpleNamespace(**{f'{loop}_loop': SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))})
+    loops = {f'{loop}_loop': SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))}
+    runner = SimpleNamespace(log_dir=str(tmp_path), **loops)
     getattr(SampleErrorHook(), f'before_{loop}')(runner)
     with pytest.raises(SampleError, match=r"'a.jpg'"):
         dataset[0]

@@ -1,0 +1,49 @@
+"""Check the annotations of a data set in every process of a launcher, and print the error.
+
+Usage: annotation_check.py RESULT_DIR {correct,wrong,unreadable}
+"""
+
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from mmengine.dataset import BaseDataset
+from mmengine.dist import init_dist
+from torch.utils.data import DataLoader
+
+from lckd_mm.engine.hooks import AnnotationCheckHook
+from lckd_mm.errors import ConfigValueError
+
+
+class Boxes(BaseDataset):
+    """Counts how often its information is read, and has a box without area in its last image."""
+
+    reads = 0
+
+    def load_data_list(self) -> list[dict]:
+        right = 9 if sys.argv[2] == 'correct' else 0
+        boxes = [[0, 0, 5, 5], [0, 0, right, 5]]
+        return [dict(img_path=f'{i}.jpg', instances=[dict(bbox=box, bbox_label=0)]) for i, box in enumerate(boxes)]
+
+    def get_data_info(self, idx: int) -> dict:
+        type(self).reads += 1
+        if sys.argv[2] == 'unreadable':
+            raise OSError('disk failure')
+        return super().get_data_info(idx)
+
+
+def main() -> None:
+    init_dist('pytorch', backend='gloo')
+    dataset = Boxes(metainfo=dict(classes=('a',)))
+    Boxes.reads = 0
+    error = ''
+    try:
+        AnnotationCheckHook().before_train(SimpleNamespace(train_dataloader=DataLoader(dataset), iter=0))
+    except ConfigValueError as raised:
+        error = str(raised)
+    Path(sys.argv[1], os.environ['RANK']).write_text(f'{Boxes.reads}\n{error}')
+
+
+if __name__ == '__main__':
+    main()
