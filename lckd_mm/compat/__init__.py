@@ -14,6 +14,7 @@ from . import (
     mmengine_dist,
     mmengine_hooks,
     mmengine_message_hub,
+    mmengine_sync_bn,
     mmrazor,
     torchvision,
 )
@@ -35,6 +36,7 @@ __all__ = [
     'mmengine_dist',
     'mmengine_hooks',
     'mmengine_message_hub',
+    'mmengine_sync_bn',
     'mmrazor',
     'patch',
     'table',
