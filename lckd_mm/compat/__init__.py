@@ -14,8 +14,10 @@ from . import (
     mmengine_dist,
     mmengine_hooks,
     mmengine_message_hub,
+    mmengine_optim,
     mmengine_sync_bn,
     mmrazor,
+    student_hooks,
     torchvision,
 )
 from .mmcv import check_mmcv_ops
@@ -36,9 +38,11 @@ __all__ = [
     'mmengine_dist',
     'mmengine_hooks',
     'mmengine_message_hub',
+    'mmengine_optim',
     'mmengine_sync_bn',
     'mmrazor',
     'patch',
+    'student_hooks',
     'table',
     'torchvision',
 ]
@@ -55,7 +59,7 @@ def apply() -> None:
     _apply_to('torchvision')
     # mmcv's patches import its operators, which import torchvision.
     check_mmcv_ops()
-    for library in ('mmcv', 'mmengine', 'mmrazor', 'mmdet'):
+    for library in ('mmcv', 'mmengine', 'mmrazor', 'mmdet', 'mmpretrain'):
         _apply_to(library)
 
 

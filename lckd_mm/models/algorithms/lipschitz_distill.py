@@ -17,15 +17,17 @@ from ..distillers import DistillerInterface, get_distiller_interface
 from ..distillers.probe import inplace_modules
 from ..recorders import ForwardStop
 from ..utils import build_model, compute_valid_ratios, load_teacher
+from .student_attributes import StudentAttributes
 
 
 @MODELS.register_module()
-class LipschitzDistill(SingleTeacherDistill):
+class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
     """A ``SingleTeacherDistill`` with a verified teacher, which runs only to its last recorded layer.
 
     The losses of the distiller use nothing that is computed after that layer. The teacher's weights are loaded from its checkpoint in
     ``init_weights``, which every training of mmengine calls before its first step. The evaluation of a distilled student therefore
-    needs no teacher file, and the checkpoints of a training contain only the student and the adapters.
+    needs no teacher file, and the checkpoints of a training contain only the student and the adapters. An attribute that the algorithm
+    does not have is that of the student, so that hooks which are written for the student work; see :class:`StudentAttributes`.
 
     Args:
         architecture (dict | BaseModel): The student: a model config, a built model, or
@@ -87,6 +89,7 @@ class LipschitzDistill(SingleTeacherDistill):
         self._renew_teacher_stop()
         self._compare_pixel_statistics()
         self.train(self.training)
+        self._sets_student_attributes = True
 
     @property
     def _distiller_interface(self) -> DistillerInterface:
