@@ -4,7 +4,7 @@ from torch import nn
 
 
 class StudentAttributes:
-    """A base class, before ``SingleTeacherDistill``, that lets hooks and optimizer constructors that are written for a student work with its distillation.
+    """A base class of a distillation, in which hooks and optimizer constructors for the student work.
 
     An attribute that the distillation does not have is that of the student, ``self.architecture``: ``bbox_head``, ``backbone``,
     ``with_neck`` and ``get_layer_depth`` for example. Once the distillation is constructed, such an attribute is also set on the
