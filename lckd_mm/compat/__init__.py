@@ -14,7 +14,10 @@ from . import (
     mmengine_dist,
     mmengine_hooks,
     mmengine_message_hub,
+    mmengine_optim,
+    mmengine_sync_bn,
     mmrazor,
+    student_hooks,
     torch,
     torchvision,
 )
@@ -36,8 +39,11 @@ __all__ = [
     'mmengine_dist',
     'mmengine_hooks',
     'mmengine_message_hub',
+    'mmengine_optim',
+    'mmengine_sync_bn',
     'mmrazor',
     'patch',
+    'student_hooks',
     'table',
     'torch',
     'torchvision',
@@ -55,7 +61,7 @@ def apply() -> None:
     _apply_to('torchvision')
     # mmcv's patches import its operators, which import torchvision.
     check_mmcv_ops()
-    for library in ('torch', 'mmcv', 'mmengine', 'mmrazor', 'mmdet'):
+    for library in ('torch', 'mmcv', 'mmengine', 'mmrazor', 'mmdet', 'mmpretrain'):
         _apply_to(library)
 
 

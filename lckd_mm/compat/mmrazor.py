@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..errors import ConfigValueError
 from .patching import patch
 
 # Modules that mmrazor imports and that may depend on the version of torch: they are imported before it. They include the
@@ -122,3 +123,76 @@ def mmrazor_val_loop_hooks(_: Callable[..., None]) -> Callable[..., dict[str, fl
         return metrics
 
     return run
+
+
+@patch(
+    'mmengine.runner:Runner',
+    'wrap_model',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='calculate_student_loss=False fails in distributed training: the parameters of the head have no gradient, for which '
+    "DistributedDataParallel waits ('Expected to have finished reduction')",
+    until='mmrazor sets find_unused_parameters for such a distillation',
+)
+def mmrazor_unused_parameters(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Set the option `find_unused_parameters` of the config, if the model states that it has such parameters."""
+
+    def wrap_model(self: Any, model_wrapper_cfg: dict[str, Any] | None, model: Any) -> Any:
+        # The class states it; an attribute of the student has no effect.
+        if hasattr(type(model), 'has_unused_parameters') and model.has_unused_parameters:
+            options = self.cfg if model_wrapper_cfg is None else model_wrapper_cfg
+            options.setdefault('find_unused_parameters', True)
+        return original(self, model_wrapper_cfg, model)
+
+    return wrap_model
+
+
+# What this package and mmrazor log about a distillation, without the mode.
+_DISTILLATION_SCALARS = ('distill.', 'lipschitz/', 'weight_', 'share_')
+
+
+@patch(
+    'mmrazor.engine.hooks:StopDistillHook',
+    'before_train_epoch',
+    library='mmrazor',
+    versions='<=1.0.0',
+    issue='none known',
+    reason='after StopDistillHook has stopped a distillation, its last losses and spectral norms are logged in each iteration',
+    until='StopDistillHook removes the losses of the distillation from the log',
+)
+def mmrazor_stopped_scalars(original: Callable[..., None]) -> Callable[..., None]:
+    """Remove what describes the distillation from the log when it is stopped."""
+
+    def before_train_epoch(self: Any, runner: Any) -> None:
+        original(self, runner)
+        if runner.epoch < self.stop_epoch:
+            return
+        scalars = runner.message_hub.log_scalars
+        for name in [name for name in scalars if name.partition('/')[2].startswith(_DISTILLATION_SCALARS)]:
+            del scalars[name]
+
+    return before_train_epoch
+
+
+@patch(
+    'mmrazor.engine.hooks:StopDistillHook',
+    'before_train',
+    library='mmrazor',
+    versions='<=1.0.0',
+    issue='none known',
+    reason='StopDistillHook fails in the epoch in which it stops a distillation, after hours, if no loss of the student remains',
+    until='StopDistillHook checks the model before training',
+)
+def mmrazor_stop_check(_: Callable[..., None]) -> Callable[..., None]:
+    """Report before training that no loss of the student remains."""
+
+    def before_train(self: Any, runner: Any) -> None:
+        model = getattr(runner.model, 'module', runner.model)
+        if not getattr(model, 'calculate_student_loss', True):
+            raise ConfigValueError(
+                f'StopDistillHook stops the distillation after epoch {self.stop_epoch}, but calculate_student_loss=False leaves no loss '
+                'of the student: set calculate_student_loss=True, or remove the hook.'
+            )
+
+    return before_train

@@ -86,6 +86,21 @@ def test_two_processes_train_the_demonstration_without_a_gpu(tool: Callable, tea
     assert (tmp_path / 'epoch_1.pth').exists()
 
 
+def test_two_processes_train_a_model_with_sync_bn_without_a_gpu(tool: Callable, tmp_path: Path) -> None:
+    options = (
+        'model.teacher_ckpt=None',
+        'model.allow_random_teacher=True',
+        'train_dataloader.batch_size=6',
+        'train_cfg.max_epochs=1',
+        'default_hooks.checkpoint.save_best=None',
+    )
+    config = 'configs/demo/lckd_deeplabv3plus_r18w32_r18w8_digits.py'
+    command = ('bash', 'tools/dist_train.sh', config, '2', '--work-dir', tmp_path)
+    done = tool(*command, options=options, PORT=str(free_port()), CUDA_VISIBLE_DEVICES='')
+    assert 'mIoU' in done.stdout + done.stderr
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='on a GPU, --amp trains in float16')
 def test_mixed_precision_trains_without_a_gpu(tool: Callable, teacher: Path, tmp_path: Path) -> None:
     options = (*SMALL_DISTILLATION, f'model.teacher_ckpt={teacher}', 'train_cfg.max_epochs=1')

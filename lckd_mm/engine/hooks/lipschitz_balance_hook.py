@@ -32,8 +32,8 @@ class LipschitzBalanceHook(LossWeightHook):
     (docs/experiments.md). The norms take two additional backward passes, every ``measure_interval`` iterations. They
     change fastest at first, so they are also measured at iterations 0, 1, 2, 4, 8, and so on.
 
-    The weight does not change if a loss is zero or not finite. In distributed training, all ranks use the mean over the
-    ranks. Checkpoints contain the state, and a resumed training continues with it.
+    The weight does not change if a loss is zero or not finite on any rank. In distributed training, all ranks use the mean
+    over the ranks. Checkpoints contain the state, and a resumed training continues with it.
 
     Args:
         share (float): Share of the total, 0 < share < 1. Defaults to 0.1.
@@ -139,6 +139,7 @@ class LipschitzBalanceHook(LossWeightHook):
         iteration = runner.iter
         is_power_of_two = iteration & (iteration - 1) == 0
         is_early = iteration < self.measure_interval
+        self._gradient_norms = None
         self._is_measurement_due = iteration % self.measure_interval == 0 or (is_early and is_power_of_two)
 
     def _measure_gradients(self, model: Any, inputs: Any, losses: Any) -> None:
@@ -148,17 +149,19 @@ class LipschitzBalanceHook(LossWeightHook):
             return
         if not isinstance(losses, dict) or name not in losses:
             return
-        self._is_measurement_due = False
         parameters = [parameter for parameter in model.student.parameters() if parameter.requires_grad]
         term, _ = model.parse_losses({name: losses[name]})
         rest, _ = model.parse_losses({key: value for key, value in losses.items() if key != name})
         # If there is no other loss, their sum is the number 0.
-        if not (term.requires_grad and torch.as_tensor(rest).requires_grad):
+        if not (parameters and term.requires_grad and torch.as_tensor(rest).requires_grad):
             return
         term_gradients = torch.autograd.grad(_GRADIENT_SCALE * term, parameters, retain_graph=True, allow_unused=True)
         reached = [parameter for parameter, grad in zip(parameters, term_gradients, strict=True) if grad is not None]
+        if not reached:
+            return
         rest_gradients = torch.autograd.grad(_GRADIENT_SCALE * rest, reached, retain_graph=True, allow_unused=True)
-        self._gradient_norms = torch.stack([_total_norm(term_gradients), _total_norm(rest_gradients)]) / _GRADIENT_SCALE
+        norms = [_total_norm(gradients, reached[0]) for gradients in (term_gradients, rest_gradients)]
+        self._gradient_norms = torch.stack(norms) / _GRADIENT_SCALE
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Tensor] | None = None
@@ -186,12 +189,18 @@ class LipschitzBalanceHook(LossWeightHook):
             hub.update_scalar(f'train/share_{self.loss}', float(measurement[0] / measurement.sum()))
 
     def _take_measurement(self, outputs: dict[str, Tensor]) -> Tensor | None:
-        """Return the measurement of the iteration, (weighted distillation loss, all other losses), if there is one."""
+        """Return the measurement of the iteration, (weighted distillation loss, all other losses); None if none is due.
+
+        Whether it is due depends on the iteration alone, so that all ranks take part in the reduction. A rank without a
+        measurement contributes NaN, for which no rank changes the weight.
+        """
         if self.measure == 'loss':
             term, total = outputs[f'distill.{self.loss}'].detach().float(), outputs['loss'].detach().float()
             return torch.stack([term, total - term])
+        if not self._is_measurement_due:
+            return None
         norms, self._gradient_norms = self._gradient_norms, None
-        return norms
+        return outputs['loss'].new_full((2,), torch.nan, dtype=torch.float32) if norms is None else norms.float()
 
     def _update(self, unweighted: Tensor, weight: Tensor) -> Tensor:
         """Update the averages with (unweighted distillation loss, all other losses) and return the next weight.
@@ -231,6 +240,7 @@ class LipschitzBalanceHook(LossWeightHook):
             self._loaded_state = checkpoint.get('lipschitz_balance', {}).get(self.loss)
 
 
-def _total_norm(gradients: tuple[Tensor | None, ...]) -> Tensor:
-    """Return the norm of all gradients together."""
-    return torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
+def _total_norm(gradients: tuple[Tensor | None, ...], parameter: Tensor) -> Tensor:
+    """Return the norm of all gradients together; without any, 0 on the device of a parameter."""
+    norms = [gradient.norm() for gradient in gradients if gradient is not None]
+    return torch.stack(norms).norm() if norms else parameter.new_zeros(())

@@ -20,15 +20,18 @@ from ..distillers.gradient_check import check_gradients
 from ..distillers.probe import inplace_modules
 from ..recorders import ForwardStop
 from ..utils import build_model, compute_valid_ratios, load_teacher
+from .student_attributes import StudentAttributes
+from .zero_gradients import add_zero_gradients
 
 
 @MODELS.register_module()
-class LipschitzDistill(SingleTeacherDistill):
+class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
     """A ``SingleTeacherDistill`` with a verified teacher, which runs only to its last recorded layer.
 
     The losses of the distiller use nothing that is computed after that layer. The teacher's weights are loaded from its checkpoint in
     ``init_weights``, which every training of mmengine calls before its first step. The evaluation of a distilled student therefore
-    needs no teacher file, and the checkpoints of a training contain only the student and the adapters.
+    needs no teacher file, and the checkpoints of a training contain only the student and the adapters. An attribute that the algorithm
+    does not have is that of the student, so that hooks which are written for the student work; see :class:`StudentAttributes`.
 
     A frozen teacher is no submodule: weight averages, optimizers, gradient clipping, the buckets of distributed training and state dicts
     do not contain it. It follows the model to devices and data types, and a copy of the model shares it.
@@ -97,6 +100,7 @@ class LipschitzDistill(SingleTeacherDistill):
         self._renew_teacher_stop()
         self._compare_pixel_statistics()
         self.train(self.training)
+        self._sets_student_attributes = True
 
     @property
     def teacher(self) -> BaseModel:
@@ -170,6 +174,8 @@ class LipschitzDistill(SingleTeacherDistill):
             raise ConfigRuntimeError(
                 'the teacher is not loaded yet: call init_weights() before the first training step.'
             )
+        if self.distillation_stopped:
+            return self._loss_without_distillation(batch_inputs, data_samples)
         losses = self._run_teacher(batch_inputs, data_samples)
         # Deliveries hand the student what they have recorded in the teacher's forward pass.
         self.distiller.set_deliveries_override(True)
@@ -181,13 +187,35 @@ class LipschitzDistill(SingleTeacherDistill):
             student_losses = self.student(batch_inputs, data_samples, mode='loss')
         if self.calculate_student_loss:
             losses.update(add_prefix(student_losses, 'student'))
-        if not self.distillation_stopped:
-            valid_ratios = compute_valid_ratios(batch_inputs, data_samples)
-            distill_losses = self._distiller_interface.compute_distill_losses(valid_ratios)
-            if self.student_trainable and torch.is_grad_enabled():
-                check_gradients(distill_losses, self.distiller, self.student, self._losses_with_gradient)
-            losses.update(add_prefix(distill_losses, 'distill'))
+        valid_ratios = compute_valid_ratios(batch_inputs, data_samples)
+        distill_losses = self._distiller_interface.compute_distill_losses(valid_ratios)
+        if self.student_trainable and torch.is_grad_enabled():
+            check_gradients(distill_losses, self.distiller, self.student, self._losses_with_gradient)
+        losses.update(add_prefix(distill_losses, 'distill'))
         return losses
+
+    def _loss_without_distillation(self, batch_inputs: Tensor, data_samples: list | None) -> dict[str, Tensor]:
+        """Return the losses after ``StopDistillHook``: those of the student alone, and of a teacher that is trained."""
+        if not self.calculate_student_loss:
+            raise ConfigRuntimeError(
+                'the distillation is stopped, but calculate_student_loss=False leaves no loss of the student: set '
+                'calculate_student_loss=True, or remove the StopDistillHook.'
+            )
+        self._distiller_interface.clear()
+        losses: dict[str, Tensor] = {}
+        if self.teacher_trainable:
+            losses.update(add_prefix(self.teacher(batch_inputs, data_samples, mode='loss'), 'teacher'))
+        with torch.set_grad_enabled(self.student_trainable):
+            losses.update(add_prefix(self.student(batch_inputs, data_samples, mode='loss'), 'student'))
+        if torch_dist.is_available() and torch_dist.is_initialized():
+            # DistributedDataParallel waits for a gradient of each parameter.
+            losses = add_zero_gradients(losses, self.distiller.parameters())
+        return losses
+
+    @property
+    def has_unused_parameters(self) -> bool:
+        """Whether a training step leaves parameters without a gradient, those of the student's head for example."""
+        return not (self.calculate_student_loss and self.student_trainable)
 
     def _run_teacher(self, batch_inputs: Tensor, data_samples: list | None) -> dict[str, Tensor]:
         """Record the teacher; return its own losses if it is trained."""

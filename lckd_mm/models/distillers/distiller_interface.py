@@ -22,6 +22,9 @@ class DistillerInterface:
     def init_ofd_connectors(self, teacher: nn.Module) -> None:
         """Compute what depends on the loaded weights of the teacher."""
 
+    def clear(self) -> None:
+        """Clear what is left of the last batch."""
+
     def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
         """Compute the losses of the recorded batch.
 
@@ -43,6 +46,11 @@ class _StockDistiller(DistillerInterface):
         init = getattr(self._distiller, 'init_ofd_connectors', None)
         if init is not None:
             init(teacher)
+
+    def clear(self) -> None:
+        for manager in (self._distiller.student_recorders, self._distiller.teacher_recorders):
+            for recorder in manager.recorders.values():
+                recorder.reset_data_buffer()
 
     def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
         return self._distiller.compute_distill_losses()

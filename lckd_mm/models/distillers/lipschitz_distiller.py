@@ -218,6 +218,11 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             self._clear()
         return losses
 
+    def clear(self) -> None:
+        """Clear the records, the outputs of the adapters and the spectral norms of the last batch."""
+        self._clear()
+        self.spectral_norms.clear()
+
     def _clear(self) -> None:
         self.adapters.clear_outputs()
         for taps in self.network_taps.values():
