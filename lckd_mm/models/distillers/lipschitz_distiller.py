@@ -118,13 +118,12 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             self.init_ofd_connectors(model)
         self._probed_sides.add(from_student)
         if len(self._probed_sides) == 2:
-            channels = match_networks(
-                self.loss_forward_mappings, self.connectors, self.network_taps[True], self.network_taps[False]
-            )
-            self.adapters.build(channels, self.network_taps[True])
+            student, teacher = self.network_taps[True], self.network_taps[False]
+            channels = match_networks(self.loss_forward_mappings, self.connectors, student, teacher)
+            self.adapters.build(channels, student)
             self._init_connector_channels()
             self._try_losses()
-            self._clear()
+            self.clear()
 
     def _init_connector_channels(self) -> None:
         for mapping in self.loss_forward_mappings.values():
@@ -148,7 +147,6 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
                 except Exception as error:
                     records = {argument: self.get_record(**record) for argument, record in mapping.items()}
                     raise loss_error(loss_name, records, error) from error
-        self.spectral_norms.clear()
 
     def reattach(self, student: nn.Module, teacher: nn.Module) -> None:
         """Register the recorders on the modules that replaced recorded ones since construction."""
@@ -159,9 +157,8 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         """Return what ends the teacher's forward pass after its last record; None with deliveries, which may come later."""
         if self.deliveries.deliveries:
             return None
-        return self.network_taps[False].forward_stop(
-            teacher, records_of(self.loss_forward_mappings, from_student=False)
-        )
+        records = records_of(self.loss_forward_mappings, from_student=False)
+        return self.network_taps[False].forward_stop(teacher, records)
 
     def init_ofd_connectors(self, teacher: nn.Module) -> None:
         """Give every OFD connector the margins of its taps, from the teacher's BNs; see :func:`find_margin_bn`."""
@@ -211,9 +208,8 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             losses = {name: self._compute_loss(name, mapping, valid_ratios) for name, mapping in mappings}
             # A finite loss has been computed from finite maps, so the maps are examined only if a loss is not.
             if losses and not torch.stack([loss.detach().sum().float() for loss in losses.values()]).isfinite().all():
-                self.network_taps[False].check_finite(
-                    name for name, _ in records_of(dict(mappings), from_student=False)
-                )
+                names = dict(records_of(self.loss_forward_mappings, from_student=False))
+                self.network_taps[False].check_finite(names)
         finally:
             self._clear()
         return losses
