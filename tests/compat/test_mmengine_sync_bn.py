@@ -59,7 +59,8 @@ def test_sync_bn_of_student_teacher_and_adapters_is_replaced_and_still_recorded(
     distiller = spectral_distiller(taps=[f'backbone.layer{i}.1.bn2' for i in (1, 2, 3, 4)])
     model = build_distillation(distiller, architecture=student, teacher=teacher)
     model.distiller.extra = nn.SyncBatchNorm(2)
-    assert {'architecture', 'teacher', 'distiller'} <= {name.split('.')[0] for name in synchronized(model)}
+    # A frozen teacher is no submodule; in evaluation mode its SyncBN needs no GPU.
+    assert {name.split('.')[0] for name in synchronized(model)} == {'architecture', 'distiller'}
     model = wrap(model)
     assert not synchronized(model)
     model.init_weights()

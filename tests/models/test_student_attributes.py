@@ -26,7 +26,7 @@ def test_properties_that_tell_which_parts_exist_are_those_of_the_student(model: 
 def test_attributes_of_the_distillation_have_priority(model: nn.Module) -> None:
     assert model.teacher is not model.student
     assert model.forward.__self__ is model
-    assert {'architecture', 'distiller', 'teacher'} <= dict(model.named_children()).keys()
+    assert {'architecture', 'distiller'} <= dict(model.named_children()).keys()
     # The attributes are no modules of the distillation.
     assert not {'backbone', 'head'} & dict(model.named_children()).keys()
 

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch import nn
 
-RANK = int(os.environ['RANK'])
+RANK = int(os.environ.get('RANK', '0'))
 NUM_ITERS = 2
 
 
