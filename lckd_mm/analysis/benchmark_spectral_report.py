@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .benchmark import geometric_mean
-from .benchmark_spectral import FLOORS
+from .benchmark_spectral_cases import FLOORS
 from .plotting import new_figure, save_figure
 from .tables import markdown_table
 

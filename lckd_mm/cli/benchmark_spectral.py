@@ -16,14 +16,8 @@ import torch
 from rich.console import Console
 
 from lckd_mm.analysis.benchmark import describe_machine, write_report
-from lckd_mm.analysis.benchmark_spectral import (
-    IMPLEMENTATIONS,
-    SHAPES,
-    Settings,
-    measure_constants,
-    measure_shape,
-    select_shapes,
-)
+from lckd_mm.analysis.benchmark_spectral import measure_constants, measure_shape
+from lckd_mm.analysis.benchmark_spectral_cases import IMPLEMENTATIONS, SHAPES, Settings, select_shapes
 from lckd_mm.analysis.benchmark_spectral_report import plot_times, report_lines
 
 from .parser import VerbParser

@@ -58,3 +58,26 @@ def mmengine_cpu_data_parallel(original: Callable[..., None]) -> Callable[..., N
         original(self, module, *args, **kwargs)
 
     return __init__
+
+
+@patch(
+    'mmengine.runner:Runner',
+    'wrap_model',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='calculate_student_loss=False fails in distributed training: the parameters of the head have no gradient, for which '
+    "DistributedDataParallel waits ('Expected to have finished reduction')",
+    until='the Runner, or mmrazor, sets find_unused_parameters for such a distillation',
+)
+def mmengine_unused_parameters(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Set the option `find_unused_parameters` of the config, if the model states that it has such parameters."""
+
+    def wrap_model(self: Any, model_wrapper_cfg: dict[str, Any] | None, model: Any) -> Any:
+        # The class states it; an attribute of the student has no effect.
+        if hasattr(type(model), 'has_unused_parameters') and model.has_unused_parameters:
+            options = self.cfg if model_wrapper_cfg is None else model_wrapper_cfg
+            options.setdefault('find_unused_parameters', True)
+        return original(self, model_wrapper_cfg, model)
+
+    return wrap_model

@@ -125,29 +125,6 @@ def mmrazor_val_loop_hooks(_: Callable[..., None]) -> Callable[..., dict[str, fl
     return run
 
 
-@patch(
-    'mmengine.runner:Runner',
-    'wrap_model',
-    library='mmengine',
-    versions='>=0.10,<1',
-    issue='none known',
-    reason='calculate_student_loss=False fails in distributed training: the parameters of the head have no gradient, for which '
-    "DistributedDataParallel waits ('Expected to have finished reduction')",
-    until='mmrazor sets find_unused_parameters for such a distillation',
-)
-def mmrazor_unused_parameters(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Set the option `find_unused_parameters` of the config, if the model states that it has such parameters."""
-
-    def wrap_model(self: Any, model_wrapper_cfg: dict[str, Any] | None, model: Any) -> Any:
-        # The class states it; an attribute of the student has no effect.
-        if hasattr(type(model), 'has_unused_parameters') and model.has_unused_parameters:
-            options = self.cfg if model_wrapper_cfg is None else model_wrapper_cfg
-            options.setdefault('find_unused_parameters', True)
-        return original(self, model_wrapper_cfg, model)
-
-    return wrap_model
-
-
 # What this package and mmrazor log about a distillation, without the mode.
 _DISTILLATION_SCALARS = ('distill.', 'lipschitz/', 'weight_', 'share_')
 
@@ -181,13 +158,22 @@ def mmrazor_stopped_scalars(original: Callable[..., None]) -> Callable[..., None
     library='mmrazor',
     versions='<=1.0.0',
     issue='none known',
-    reason='StopDistillHook fails in the epoch in which it stops a distillation, after hours, if no loss of the student remains',
-    until='StopDistillHook checks the model before training',
+    reason='StopDistillHook fails in the epoch in which it stops a distillation, after hours, if no loss of the student remains; in a '
+    'training that counts iterations it never stops the distillation',
+    until='StopDistillHook checks the model and the loop before training',
 )
 def mmrazor_stop_check(_: Callable[..., None]) -> Callable[..., None]:
-    """Report before training that no loss of the student remains."""
+    """Report before training that no loss of the student remains, or that the hook would never act."""
 
     def before_train(self: Any, runner: Any) -> None:
+        from mmengine.runner import IterBasedTrainLoop
+
+        if isinstance(runner.train_loop, IterBasedTrainLoop) and self.stop_epoch > 0:
+            raise ConfigValueError(
+                f'StopDistillHook: stop_epoch={self.stop_epoch} counts epochs, but the training counts iterations, so that the '
+                'distillation would never stop: use LossWeightSchedulerHook with end_weight=0 and begin as a fraction of the training, '
+                'or an EpochBasedTrainLoop.'
+            )
         model = getattr(runner.model, 'module', runner.model)
         if not getattr(model, 'calculate_student_loss', True):
             raise ConfigValueError(

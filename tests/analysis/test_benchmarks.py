@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lckd_mm.analysis import benchmark_spectral
-from lckd_mm.analysis.benchmark_spectral import Settings, exact_norms, make_maps
+from lckd_mm.analysis.benchmark_spectral import exact_norms
+from lckd_mm.analysis.benchmark_spectral_cases import SHAPES, Settings, make_maps
 from lckd_mm.analysis.lanczos_error import make_chebyshev_maps
 from lckd_mm.analysis.published import published_spectral_norm
 from lckd_mm.cli import benchmark_spectral as spectral_verb
@@ -20,8 +20,8 @@ SHAPE = (2, 8, 12, 12, 16, 6, 6)
 
 @pytest.fixture
 def _small_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(benchmark_spectral.SHAPES, 'reference', [SHAPE])
-    monkeypatch.setitem(benchmark_spectral.SHAPES, 'ssd300', [(2, 8, 5, 5, 6, 5, 5)])
+    monkeypatch.setitem(SHAPES, 'reference', [SHAPE])
+    monkeypatch.setitem(SHAPES, 'ssd300', [(2, 8, 5, 5, 6, 5, 5)])
 
 
 @pytest.mark.usefixtures('_small_shapes')

@@ -13,21 +13,13 @@ from lckd_mm.analysis.distillation import load_distillation
 from lckd_mm.analysis.padding import PADDINGS
 from lckd_mm.cli import gradients, padding
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
-from tests.helpers.small_classifiers import TAPS, classifier
+from tests.helpers.small_classifiers import classifier, distillation_config
 from tests.helpers.tiny_configs import write_config, write_images
 from tests.helpers.tools import ROOT
 
 
 def distillation(loss_weight: float = 1.0) -> dict:
-    losses = [dict(type='lipschitz', loss_weight=loss_weight)]
-    return dict(
-        type='LipschitzDistill',
-        _scope_='mmrazor',
-        architecture=classifier(),
-        teacher=classifier(),
-        allow_random_teacher=True,
-        distiller=dict(type='LipschitzDistiller', taps=TAPS, losses=losses),
-    )
+    return distillation_config(losses=[dict(type='lipschitz', loss_weight=loss_weight)])
 
 
 def printed_cells(capsys: pytest.CaptureFixture) -> list[list[str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from tests.helpers.small_classifiers import TAPS, classifier
+from tests.helpers.small_classifiers import classifier, distillation_config
 from tests.helpers.tiny_configs import write_config, write_images
 from tests.helpers.tools import run_tool
 
@@ -14,17 +14,6 @@ from tests.helpers.tools import run_tool
 def folder(tmp_path: Path) -> Path:
     write_images(tmp_path)
     return tmp_path
-
-
-def distillation(**distiller: object) -> dict:
-    return dict(
-        type='LipschitzDistill',
-        _scope_='mmrazor',
-        architecture=classifier(),
-        teacher=classifier(),
-        allow_random_teacher=True,
-        distiller={'type': 'LipschitzDistiller', 'taps': TAPS, 'losses': ['lipschitz'], **distiller},
-    )
 
 
 @pytest.mark.training
@@ -44,7 +33,7 @@ def test_added_hooks_are_in_the_dumped_config_and_one_line_switches_one_off(fold
 
 @pytest.mark.training
 def test_hooks_of_a_distillation_are_registered_once(folder: Path) -> None:
-    config = write_config(folder, distillation())
+    config = write_config(folder, distillation_config())
     with config.open('a') as file:
         file.write("default_hooks.update(class_count=dict(type='mmrazor.ClassCountHook'))\n")
     done = run_tool('tools/train.py', config, '--work-dir', folder / 'work')
@@ -55,7 +44,7 @@ def test_hooks_of_a_distillation_are_registered_once(folder: Path) -> None:
 
 
 def test_wrong_distiller_ends_with_one_sentence_and_status_2(folder: Path) -> None:
-    config = write_config(folder, distillation(losses=['lipshitz']))
+    config = write_config(folder, distillation_config(losses=['lipshitz']))
     done = run_tool('tools/train.py', config, '--work-dir', folder / 'work', ok=False)
     assert done.returncode == 2
     assert 'Traceback' not in done.stdout + done.stderr

@@ -41,6 +41,18 @@ def spectral_distiller(**changes: Any) -> dict[str, Any]:
     return {**config, **changes}
 
 
+def distillation_config(**distiller: Any) -> dict[str, Any]:
+    """Return the config of a distillation between equal classifiers with the preset ``lipschitz``, for a config file."""
+    return dict(
+        type='LipschitzDistill',
+        _scope_='mmrazor',
+        architecture=classifier(),
+        teacher=classifier(),
+        allow_random_teacher=True,
+        distiller={'type': 'LipschitzDistiller', 'taps': TAPS, 'losses': ['lipschitz'], **distiller},
+    )
+
+
 def build_distillation(distiller: dict[str, Any] | None = None, **changes: Any) -> nn.Module:
     """Build a distillation of a ResNet-50 into a ResNet-18 with seed 0; ``changes`` replace options of the algorithm."""
     torch.manual_seed(0)

@@ -112,6 +112,21 @@ def test_the_mode_of_the_teacher_follows_teacher_norm_eval(norm_eval: bool, expe
     assert not model.teacher.training
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason='SyncBN runs on a GPU')
+def test_sync_bn_of_the_teacher_is_replaced_without_a_gpu(batch: tuple) -> None:
+    teacher = classifier(depth=50)
+    teacher['backbone']['norm_cfg'] = dict(type='SyncBN')
+    # The BNs themselves are tapped: their replacements have to be recorded.
+    taps = [f'backbone.layer{stage}.1.bn2' for stage in (1, 2, 3, 4)]
+    model = build_distillation(spectral_distiller(taps=taps), teacher=teacher, teacher_norm_eval=False)
+    before = _state(model.teacher)
+    model.init_weights()
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.teacher.modules())
+    assert before.keys() == model.teacher.state_dict().keys()
+    assert train_step(model, batch)['distill.loss_lipschitz'] > 0
+    assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
+
+
 def test_a_copy_shares_the_teacher_and_computes_the_same_losses(batch: tuple) -> None:
     model = build_distillation()
     model.init_weights()

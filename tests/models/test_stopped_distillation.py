@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.runner import IterBasedTrainLoop
 from mmrazor.engine.hooks import StopDistillHook
 from torch import nn
 
@@ -117,6 +118,13 @@ def test_stop_without_a_loss_of_the_student_is_refused_before_training(batch: tu
     model.distillation_stopped = True
     with pytest.raises(ConfigError, match='set calculate_student_loss=True, or remove the StopDistillHook'):
         train_step(model, batch)
+
+
+def test_stop_in_a_training_that_counts_iterations_is_refused_before_training() -> None:
+    loop = IterBasedTrainLoop.__new__(IterBasedTrainLoop)
+    runner = fake_runner(build_distillation(), train_loop=loop)
+    with pytest.raises(ConfigError, match='stop_epoch=3 counts epochs, but the training counts iterations'):
+        StopDistillHook(stop_epoch=3).before_train(runner)
 
 
 def test_zero_gradients_change_no_value_and_reach_every_parameter() -> None:

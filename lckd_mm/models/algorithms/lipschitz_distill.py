@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 import torch.distributed as torch_dist
+from mmengine.device import get_device
 from mmengine.dist import broadcast
 from mmengine.logging import print_log
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmrazor.models.algorithms import SingleTeacherDistill
 from mmrazor.models.utils import add_prefix
 from mmrazor.registry import MODELS
@@ -105,8 +106,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
     @property
     def teacher(self) -> BaseModel:
         """The teacher; a submodule only if it is trained."""
-        modules = self._modules if 'teacher' in self._modules else {'teacher': self.__dict__['_frozen_teacher']}
-        return modules['teacher']
+        return self._modules['teacher'] if 'teacher' in self._modules else self.__dict__['_frozen_teacher']
 
     @property
     def _distiller_interface(self) -> DistillerInterface:
@@ -154,6 +154,9 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
             # The Runner broadcasts the state dict, which does not contain the teacher.
             for tensor in self.teacher.state_dict().values():
                 broadcast(tensor)
+        if not self.teacher_trainable and get_device() == 'cpu':
+            # The Runner replaces SyncBN in submodules.
+            self.__dict__['_frozen_teacher'] = revert_sync_batchnorm(self.teacher)
         distiller = self._distiller_interface
         distiller.reattach(self.student, self.teacher)
         self._renew_teacher_stop()

@@ -43,38 +43,29 @@ class StudentAttributes:
         student: nn.Module | None = self.__dict__.get('_modules', {}).get('architecture')
         return student
 
-    def optimizer_view(self, as_student: bool) -> nn.Module:
-        """Return a module with the parameters that an optimizer receives: without a frozen network.
-
-        Args:
-            as_student (bool): Whether the student's parameters have the names that they have in the student alone, which
-                constructors with layer-wise rates require: ``backbone.conv1.weight``. Otherwise the names are those of the
-                distillation: ``architecture.backbone.conv1.weight``.
+    def optimizer_view(self) -> nn.Module:
+        """Return a module whose parameters have the names that constructors with layer-wise rates require.
 
         Returns:
-            nn.Module: The view; it shares all parameters.
+            nn.Module: A view that shares all parameters. Those of the student are named as in the student alone,
+            ``backbone.conv1.weight`` instead of ``architecture.backbone.conv1.weight``.
         """
-        return _OptimizerView(self, as_student)
+        return _OptimizerView(self)
 
 
 class _OptimizerView(nn.Module):
-    """A module with the children of a distillation that are trained."""
+    """The children of the student, followed by the other children of the distillation."""
 
-    def __init__(self, model: Any, as_student: bool) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         student = model.architecture
         # Not registered as a child.
         self.__dict__['_student'] = student
-        for name, child in model.named_children():
-            is_frozen = name == 'teacher' and not any(parameter.requires_grad for parameter in child.parameters())
-            # A data preprocessor has no parameters, and that of the distillation may be that of the student.
-            if not is_frozen and name != 'data_preprocessor':
-                self._modules[name] = child
-        if as_student:
-            del self._modules['architecture']
-            # The student's children come first, as in the distillation.
-            self._modules = {**student._modules, **self._modules}
-            self._parameters = student._parameters
+        others = {
+            name: child for name, child in model.named_children() if name not in ('architecture', 'data_preprocessor')
+        }
+        self._modules = {**student._modules, **others}
+        self._parameters = student._parameters
 
     def __getattr__(self, name: str) -> Any:
         try:

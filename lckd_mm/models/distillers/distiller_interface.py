@@ -23,7 +23,7 @@ class DistillerInterface:
         """Compute what depends on the loaded weights of the teacher."""
 
     def clear(self) -> None:
-        """Clear what is left of the last batch."""
+        """Clear the records and the results of the last batch."""
 
     def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
         """Compute the losses of the recorded batch.
