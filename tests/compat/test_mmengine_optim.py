@@ -20,7 +20,7 @@ from mmseg.engine.optimizers import (
 from torch import nn
 
 from lckd_mm.models.utils import build_model
-from tests.helpers.small_classifiers import build_distillation, classifier, spectral_distiller
+from tests.helpers.small_classifiers import build_distillation, classification_batch, classifier, spectral_distiller
 
 
 def convnext(width: int = 4) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_view_of_a_wrapped_distillation_is_that_of_the_distillation(monkeypatch:
     assert len({group['lr'] for group in optimizer.param_groups}) > 2
 
 
-def test_frozen_teacher_is_in_no_group_and_not_clipped(batch: tuple) -> None:
+def test_frozen_teacher_is_in_no_group_and_not_clipped() -> None:
     model = distillation('resnet')
     model.init_weights()
     cfg = dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1), clip_grad=dict(max_norm=1e-3))
@@ -170,7 +170,7 @@ def test_frozen_teacher_is_in_no_group_and_not_clipped(batch: tuple) -> None:
     received: list[torch.Tensor] = []
     clip = optimizer.clip_func
     optimizer.clip_func = lambda parameters, **options: (received.extend(parameters), clip(parameters, **options))[1]
-    losses = model.train()(*batch, mode='loss')
+    losses = model.train()(*classification_batch(), mode='loss')
     optimizer.update_params(model.parse_losses(losses)[0])
     trained = {p for group in optimizer.param_groups for p in group['params']}
     assert not trained & set(model.teacher.parameters())
