@@ -40,6 +40,8 @@ def check_mmcv_ops() -> None:
     Raises:
         ImportError: mmcv was built without operators, or for another torch. The message contains the command that builds them.
     """
+    # Errors of mmcv itself, such as a missing dependency, are not about its operators.
+    importlib.import_module('mmcv')
     try:
         importlib.import_module('mmcv._ext')
     except ImportError as error:

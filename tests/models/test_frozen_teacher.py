@@ -1,12 +1,14 @@
 """The frozen teacher stays as it was loaded, whatever the training does to the model."""
 
 import copy
+import logging
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from lckd_mm.errors import ConfigValueError
 from tests.helpers.small_classifiers import build_distillation, classifier, spectral_distiller, train_step
 
 
@@ -90,3 +92,33 @@ def test_equal_networks_have_no_lipschitz_loss(batch: tuple) -> None:
     model.teacher.load_state_dict(model.student.state_dict())
     model.eval()
     assert model(*batch, mode='loss')['distill.loss_lipschitz'] == 0
+
+
+@pytest.mark.parametrize(('depth', 'is_warned'), [(18, True), (50, False)])
+def test_a_teacher_smaller_than_the_student_is_a_warning(
+    depth: int, is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = []
+    path = 'lckd_mm.models.algorithms.lipschitz_distill.print_log'
+    monkeypatch.setattr(path, lambda message, **options: messages.append((message, options.get('level'))))
+    build_distillation(architecture=classifier(depth=50), teacher=classifier(depth=depth))
+    warnings = [message for message, level in messages if 'exchanged' in message and level == logging.WARNING]
+    assert len(warnings) == is_warned
+
+
+@pytest.mark.parametrize('part', ['teacher', 'architecture'])
+def test_several_teachers_or_students_are_rejected(part: str) -> None:
+    with pytest.raises(ConfigValueError, match=r'2 models in a list: .* one teacher'):
+        build_distillation(**{part: [classifier(), classifier()]})
+
+
+def test_sync_bn_of_the_teacher_is_replaced_in_a_single_process_on_a_gpu(
+    batch: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A training SyncBN requires a process group.
+    monkeypatch.setattr('lckd_mm.models.algorithms.lipschitz_distill.get_device', lambda: 'cuda')
+    teacher = classifier(depth=50)
+    teacher['backbone']['norm_cfg'] = dict(type='SyncBN')
+    model = build_distillation(teacher=teacher, teacher_norm_eval=False)
+    model.init_weights()
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.teacher.modules())

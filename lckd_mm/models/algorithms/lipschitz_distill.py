@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed as torch_dist
 from mmengine.device import get_device
-from mmengine.dist import broadcast
+from mmengine.dist import broadcast, is_distributed
 from mmengine.logging import print_log
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmrazor.models.algorithms import SingleTeacherDistill
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 
 from ..distillers import DistillerInterface, get_distiller_interface
+from ..distillers.adapter_norms import allow_single_values, follow_sync_bn
 from ..distillers.gradient_check import check_gradients
 from ..distillers.probe import inplace_modules
 from ..recorders import ForwardStop
@@ -53,8 +53,8 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         **kwargs: As in ``SingleTeacherDistill``.
 
     Raises:
-        ConfigValueError: In ``init_weights``: no ``teacher_ckpt``, an unreadable one, or one that does not match. At construction: the
-            configuration errors of the distiller.
+        ConfigValueError: At construction: a list of models as ``teacher`` or ``architecture``, and the configuration errors of the
+            distiller. In ``init_weights``: no ``teacher_ckpt``, an unreadable one, or one that does not match.
         ConfigFileNotFoundError: ``teacher_ckpt`` does not exist.
         ConfigRuntimeError: A training step before ``init_weights``.
         ConfigValueError: In the first training step: a loss of positive weight has no gradient for any parameter of the student.
@@ -85,6 +85,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
                 data_preprocessor=data_preprocessor,
                 **kwargs,
             )
+        follow_sync_bn(self.distiller, self.architecture)
         num_changed = len(student_inplace - set(inplace_modules(architecture)))
         if num_changed:
             print_log(
@@ -100,6 +101,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         self._teacher_stop: ForwardStop | None = None
         self._renew_teacher_stop()
         self._compare_pixel_statistics()
+        self._warn_if_teacher_is_smaller()
         self.train(self.training)
         self._sets_student_attributes = True
 
@@ -132,6 +134,15 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
                     level=logging.WARNING,
                 )
 
+    def _warn_if_teacher_is_smaller(self) -> None:
+        student, teacher = (sum(p.numel() for p in model.parameters()) for model in (self.architecture, self.teacher))
+        if teacher < student:
+            print_log(
+                f'The teacher has {teacher} parameters and the student {student}: are `teacher` and `architecture` exchanged?',
+                logger='current',
+                level=logging.WARNING,
+            )
+
     def init_weights(self) -> None:
         """Load the teacher, initialize the student and the adapters, and compute the OFD margins from the teacher's BNs.
 
@@ -150,13 +161,15 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
             if self.teacher_ckpt is None and not self.teacher_trainable:
                 self.teacher.init_weights()
             super().init_weights()
-        if torch_dist.is_available() and torch_dist.is_initialized():
+        if is_distributed():
             # The Runner broadcasts the state dict, which does not contain the teacher.
             for tensor in self.teacher.state_dict().values():
                 broadcast(tensor)
-        if not self.teacher_trainable and get_device() == 'cpu':
-            # The Runner replaces SyncBN in submodules.
+        if not self.teacher_trainable and (get_device() == 'cpu' or not is_distributed()):
+            # As the Runner does in submodules.
             self.__dict__['_frozen_teacher'] = revert_sync_batchnorm(self.teacher)
+        # The Runner has replaced SyncBN by now.
+        allow_single_values(self.distiller)
         distiller = self._distiller_interface
         distiller.reattach(self.student, self.teacher)
         self._renew_teacher_stop()
@@ -210,7 +223,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
             losses.update(add_prefix(self.teacher(batch_inputs, data_samples, mode='loss'), 'teacher'))
         with torch.set_grad_enabled(self.student_trainable):
             losses.update(add_prefix(self.student(batch_inputs, data_samples, mode='loss'), 'student'))
-        if torch_dist.is_available() and torch_dist.is_initialized():
+        if is_distributed():
             # DistributedDataParallel waits for a gradient of each parameter.
             losses = add_zero_gradients(losses, self.distiller.parameters())
         return losses

@@ -28,8 +28,8 @@ def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, 
         BaseModel: The built model.
 
     Raises:
-        ConfigValueError: A key beside ``cfg_path`` and ``cfg_options``, a config without ``model``, or a ``type`` that several scopes
-            register.
+        ConfigValueError: A list of models, a key beside ``cfg_path`` and ``cfg_options``, a config without ``model``, or a ``type`` that
+            several scopes register.
         ConfigFileNotFoundError: There is no such config.
 
     Example:
@@ -37,6 +37,11 @@ def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, 
         >>> model.head.fc.out_features
         7
     """
+    if isinstance(model, (list, tuple)):
+        raise ConfigValueError(
+            f'{len(model)} models in a list: a distillation has one student and one teacher; give one model config (to distill several '
+            'teachers, train one distillation after another from the weights of the last).'
+        )
     if not isinstance(model, dict):
         return model
     model = copy.deepcopy(model)
