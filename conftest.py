@@ -12,7 +12,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long proofs unless ``--slow`` is given."""
+    """Skip the long proofs unless ``--slow`` is given, and the tests of a GPU where there is none."""
+    if any('gpu' in item.keywords for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in items:
+                if 'gpu' in item.keywords:
+                    item.add_marker(pytest.mark.skip(reason='this machine has no GPU'))
     if not config.getoption('--slow'):
         for item in items:
             if 'slow' in item.keywords:

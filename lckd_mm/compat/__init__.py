@@ -61,7 +61,7 @@ def apply() -> None:
     _apply_to('torchvision')
     # mmcv's patches import its operators, which import torchvision.
     check_mmcv_ops()
-    for library in ('torch', 'mmcv', 'mmengine', 'mmrazor', 'mmdet', 'mmpretrain'):
+    for library in ('torch', 'mmcv', 'mmengine', 'mmpretrain', 'mmrazor', 'mmdet'):
         _apply_to(library)
 
 

@@ -1,10 +1,40 @@
-"""Patch of mmpretrain."""
+"""Patches of mmpretrain."""
 
+import importlib
+import importlib.util
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from .patching import patch
+
+# What the multimodal models of mmpretrain import and transformers 5 lacks.
+_TRANSFORMERS_NAMES = ('apply_chunking_to_forward', 'find_pruneable_heads_and_indices', 'GenerationMixin')
+
+
+def _lacks_names_of_transformers() -> bool:
+    if importlib.util.find_spec('transformers') is None:
+        return False
+    try:
+        module = importlib.import_module('transformers.modeling_utils')
+    except ImportError:
+        return True
+    return not all(hasattr(module, name) for name in _TRANSFORMERS_NAMES)
+
+
+@patch(
+    library='mmpretrain',
+    versions='>=1.0,<2',
+    issue='none known',
+    reason="mmpretrain, and mmdet with it, cannot be imported beside a current transformers: 'TypeError: NoneType takes no arguments'; "
+    'its multimodal models import names that transformers removed',
+    until='mmpretrain supports transformers 5',
+    is_needed=_lacks_names_of_transformers,
+)
+def mmpretrain_transformers() -> None:
+    """Register the placeholders of the multimodal models, as without transformers; they raise an error when they are built."""
+    dependency: Any = importlib.import_module('mmpretrain.utils.dependency')
+    dependency.WITH_MULTIMODAL = False
 
 
 @patch(
