@@ -6,7 +6,10 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
 from torch import Tensor
+
+from lckd_mm.models.utils.padding import VALID_SHAPE, compute_valid_ratios
 
 from .distillation import build_dataset
 from .tables import print_table
@@ -48,26 +51,30 @@ def measure_padding(model: BaseModel, image: Tensor, divisor: int) -> Tensor:
         Tensor: Logarithms of the norms, (1 + 2 paddings, 2, pairs): without padding, then for each padding counted and
         excluded; the second dimension is student, teacher.
     """
-    norms = [_log_norms(model, image, None)]
+    norms = [_log_norms(model, image)]
     height, width = image.shape[-2:]
     for below, right in PADDINGS:
         sizes = [-(-int(size * (1 + added)) // divisor) * divisor for size, added in ((height, below), (width, right))]
         padded = image.new_zeros(*image.shape[:2], *sizes)
         padded[..., :height, :width] = image
-        valid_ratios = torch.tensor([[height / sizes[0], width / sizes[1]]], device=image.device)
-        norms += [_log_norms(model, padded, None), _log_norms(model, padded, valid_ratios)]
+        samples = [BaseDataElement(metainfo={VALID_SHAPE: (height, width)})]
+        norms += [_log_norms(model, padded, samples, is_counted) for is_counted in (True, False)]
     return torch.stack(norms)
 
 
-def _log_norms(model: BaseModel, image: Tensor, valid_ratios: Tensor | None) -> Tensor:
+def _log_norms(
+    model: BaseModel, image: Tensor, samples: list[BaseDataElement] | None = None, is_counted: bool = False
+) -> Tensor:
     distiller = model.distiller
-    for recorders, network in (
-        (distiller.student_recorders, model.student),
-        (distiller.teacher_recorders, model.teacher),
+    # MMRazor's own algorithms give both networks the same pixels.
+    convert = getattr(model, 'pixel_conversion', lambda images, _: images)
+    for recorders, network, pixels in (
+        (distiller.student_recorders, model.student, image),
+        (distiller.teacher_recorders, model.teacher, convert(image, samples)),
     ):
         with recorders:
-            network.extract_feat(image)
-    distiller.compute_distill_losses(valid_ratios)
+            network.extract_feat(pixels)
+    distiller.compute_distill_losses(None if is_counted else compute_valid_ratios(image, samples))
     norms = next(iter(distiller.spectral_norms.values()))
     return torch.stack([norms[side][:, 0] for side in ('student', 'teacher')]).log()
 

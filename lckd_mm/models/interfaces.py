@@ -9,7 +9,7 @@ connector           ``init_margin(margins)``              receives the OFD margi
                                                           list of them if the ``recorder`` of its mapping is a list
 connector           ``init_channels(student, teacher)``   receives the channel counts of its maps, two lists of int, once the
                                                           models are known
-connector           ``accepts_valid_ratios = True``       its ``forward`` takes ``valid_ratios`` (B, 2), the share of height
+connector, loss     ``accepts_valid_ratios = True``       its ``forward`` takes ``valid_ratios`` (B, 2), the share of height
                                                           and width of each image that is not padding, or None
 loss                ``reports_norms = True``              its inputs are spectral norms (pairs, B), kept for the hooks
 recorder            ``overwritten()`` and ``copy``        can detect, and prevent, that an in-place operation changes a record
@@ -41,9 +41,9 @@ def needs_channels(connector: Any) -> bool:
     return callable(getattr(connector, 'init_channels', None))
 
 
-def accepts_valid_ratios(connector: Any) -> bool:
-    """Return whether the ``forward`` of a connector takes ``valid_ratios``."""
-    return bool(getattr(connector, 'accepts_valid_ratios', False))
+def accepts_valid_ratios(component: Any) -> bool:
+    """Return whether the ``forward`` of a connector or a loss takes ``valid_ratios``."""
+    return bool(getattr(component, 'accepts_valid_ratios', False))
 
 
 def reports_norms(loss: Any) -> bool:

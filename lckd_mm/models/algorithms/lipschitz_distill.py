@@ -20,7 +20,14 @@ from ..distillers.adapter_norms import allow_single_values, follow_sync_bn
 from ..distillers.gradient_check import check_gradients
 from ..distillers.probe import inplace_modules
 from ..recorders import ForwardStop
-from ..utils import build_model, compute_valid_ratios, load_teacher
+from ..utils import (
+    build_student,
+    build_teacher,
+    compute_valid_ratios,
+    load_teacher,
+    make_pixel_conversion,
+    record_valid_shapes,
+)
 from .student_attributes import StudentAttributes
 from .zero_gradients import add_zero_gradients
 
@@ -41,7 +48,9 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         architecture (dict | BaseModel): The student: a model config, a built model, or
             ``dict(cfg_path='mmdet::...', cfg_options={...})``, a config of an installed package (or a path) whose ``model`` is built
             with the overrides ``cfg_options``: ``{'roi_head.bbox_head.num_classes': 3}``. A model config takes ``cfg_options`` as well.
-        teacher (dict | BaseModel): The teacher, in the same forms.
+        teacher (dict | BaseModel): The teacher, in the same forms. It receives the pixels that it was trained with: the student's batch is
+            converted to the normalization, the channel order and the pad value of the teacher's ``data_preprocessor``. A teacher without
+            one receives the student's pixels.
         distiller (dict): Usually a :class:`LipschitzDistiller`; a ``ConfigurableDistiller`` works as well.
         teacher_ckpt (str, optional): The teacher's checkpoint, a path or a URL, loaded strictly. From the checkpoint of a distillation
             the student is loaded. Defaults to None.
@@ -53,8 +62,9 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         **kwargs: As in ``SingleTeacherDistill``.
 
     Raises:
-        ConfigValueError: At construction: a list of models as ``teacher`` or ``architecture``, and the configuration errors of the
-            distiller. In ``init_weights``: no ``teacher_ckpt``, an unreadable one, or one that does not match.
+        ConfigValueError: At construction: a list of models as ``teacher`` or ``architecture``, data preprocessors that cannot be
+            converted (std 0, other numbers of channels), and the configuration errors of the distiller. In ``init_weights``: no
+            ``teacher_ckpt``, an unreadable one, or one that does not match.
         ConfigFileNotFoundError: ``teacher_ckpt`` does not exist.
         ConfigRuntimeError: A training step before ``init_weights``.
         ConfigValueError: In the first training step: a loss of positive weight has no gradient for any parameter of the student.
@@ -72,13 +82,14 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         **kwargs: Any,
     ) -> None:
         self._is_teacher_ready = False
-        architecture, data_preprocessor = _build_student(architecture, data_preprocessor)
+        architecture, data_preprocessor = build_student(architecture, data_preprocessor)
         student_inplace = set(inplace_modules(architecture))
         # The student's random numbers are those of a training without distillation.
         with torch.random.fork_rng(devices=[]):
+            teacher, has_own_preprocessor = build_teacher(teacher)
             super().__init__(
                 architecture=architecture,
-                teacher=build_model(teacher),
+                teacher=teacher,
                 distiller={'_scope_': 'mmrazor', **distiller},
                 teacher_ckpt=None,
                 teacher_norm_eval=teacher_norm_eval,
@@ -100,7 +111,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         self._losses_with_gradient: set[str] = set()
         self._teacher_stop: ForwardStop | None = None
         self._renew_teacher_stop()
-        self._compare_pixel_statistics()
+        self._convert_pixels(has_own_preprocessor)
         self._warn_if_teacher_is_smaller()
         self.train(self.training)
         self._sets_student_attributes = True
@@ -119,20 +130,13 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
             self._teacher_stop.remove()
         self._teacher_stop = self._distiller_interface.make_teacher_stop(self.teacher)
 
-    def _compare_pixel_statistics(self) -> None:
-        """Warn if the teacher receives pixels with a different normalization than its own config specifies."""
-        teacher_preprocessor = getattr(self.teacher, 'data_preprocessor', None)
-        for name in ('mean', 'std'):
-            actual, required = getattr(self.data_preprocessor, name, None), getattr(teacher_preprocessor, name, None)
-            if not isinstance(actual, Tensor) or not isinstance(required, Tensor):
-                continue
-            if not torch.equal(actual.cpu(), required.cpu()):
-                print_log(
-                    f'The teacher receives pixels normalized with the {name} {actual.flatten().tolist()}, but its config specifies '
-                    f'{required.flatten().tolist()}: use one data_preprocessor for both networks.',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+    def _convert_pixels(self, has_own_preprocessor: bool) -> None:
+        """Prepare the conversion of the batches to the pixels that the teacher was trained with."""
+        if not has_own_preprocessor:
+            print_log("The teacher has no data_preprocessor of its own: it receives the student's.", logger='current')
+            self.teacher.data_preprocessor = self.data_preprocessor
+        self.pixel_conversion = make_pixel_conversion(self.data_preprocessor, self.teacher.data_preprocessor)
+        record_valid_shapes(self.data_preprocessor)
 
     def _warn_if_teacher_is_smaller(self) -> None:
         student, teacher = (sum(p.numel() for p in model.parameters()) for model in (self.architecture, self.teacher))
@@ -192,7 +196,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
             )
         if self.distillation_stopped:
             return self._loss_without_distillation(batch_inputs, data_samples)
-        losses = self._run_teacher(batch_inputs, data_samples)
+        losses = self._run_teacher(self.pixel_conversion(batch_inputs, data_samples), data_samples)
         # Deliveries hand the student what they have recorded in the teacher's forward pass.
         self.distiller.set_deliveries_override(True)
         with (
@@ -220,7 +224,8 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         self._distiller_interface.clear()
         losses: dict[str, Tensor] = {}
         if self.teacher_trainable:
-            losses.update(add_prefix(self.teacher(batch_inputs, data_samples, mode='loss'), 'teacher'))
+            pixels = self.pixel_conversion(batch_inputs, data_samples)
+            losses.update(add_prefix(self.teacher(pixels, data_samples, mode='loss'), 'teacher'))
         with torch.set_grad_enabled(self.student_trainable):
             losses.update(add_prefix(self.student(batch_inputs, data_samples, mode='loss'), 'student'))
         if is_distributed():
@@ -267,7 +272,9 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'LipschitzDistill':
         if not self.teacher_trainable:
-            memo.update({id(module): module for module in self.teacher.modules()})
+            # A teacher without a data preprocessor of its own has that of this model, which is copied.
+            own = set(self.modules())
+            memo.update({id(module): module for module in self.teacher.modules() if module not in own})
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
         copied.__setstate__(copy.deepcopy(self.__dict__, memo))
@@ -284,27 +291,3 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
             for key in [key for key in state_dict if key.startswith(f'{prefix}teacher.')]:
                 del state_dict[key]
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-def _build_student(
-    architecture: BaseModel | dict, data_preprocessor: nn.Module | dict | None
-) -> tuple[BaseModel, nn.Module | dict | None]:
-    """Build the student as a training without distillation does, and return the data preprocessor that is left for the algorithm.
-
-    A Runner passes a data preprocessor from the top level of a config to the model as a default. Options without a type, as in
-    mmpretrain, are those of the student's preprocessor. In mmseg configs the top level repeats what the model contains.
-    The student's own preprocessor has priority over one of the same type, as in a training of the student alone.
-    """
-    if not isinstance(data_preprocessor, dict):
-        return build_model(architecture), data_preprocessor
-    if 'type' not in data_preprocessor:
-        if isinstance(architecture, dict):
-            return build_model(architecture, data_preprocessor), None
-        return architecture, dict(data_preprocessor, type=type(architecture.data_preprocessor))
-    if not isinstance(architecture, dict):
-        return architecture, data_preprocessor
-    own = architecture.get('data_preprocessor')
-    if own is not None and own.get('type', data_preprocessor['type']) != data_preprocessor['type']:
-        return build_model(architecture), data_preprocessor
-    # The student adds to it what belongs to its own recipe, such as the Mixup of mmpretrain.
-    return build_model(architecture, data_preprocessor), None

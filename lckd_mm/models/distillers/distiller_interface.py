@@ -30,7 +30,8 @@ class DistillerInterface:
 
         Args:
             valid_ratios (Tensor, optional): (B, 2), the share of height and width of each image that is not padding, which would shift
-                spectral norms by more than images differ (docs/experiments.md). Defaults to None, no padding.
+                spectral norms by more than images differ (docs/experiments.md). It is passed to the connectors and losses that accept
+                it; for the others padding counts. Defaults to None, no padding.
         """
         raise NotImplementedError
 

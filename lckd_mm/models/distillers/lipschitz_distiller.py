@@ -197,7 +197,7 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         loss = self.distill_losses[loss_name]
         if reports_norms(loss):
             self.spectral_norms[loss_name] = {name: norms.detach() for name, norms in arguments.items()}
-        return loss(**arguments)
+        return loss(**arguments, **({'valid_ratios': valid_ratios} if accepts_valid_ratios(loss) else {}))
 
     def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
         """Compute the losses of the recorded batch, then clear the records; argument as in :class:`DistillerInterface`."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lckd_mm.errors import ConfigValueError
+from lckd_mm.spectral.pairing import position_weights
 
 
 @MODELS.register_module()
@@ -17,7 +18,8 @@ class OverhaulLoss(nn.Module):
     :math:`w \sum_{i=0}^{L-1} \mathrm{decay}^{L-1-i} \, d_p(s_i, t_i) / (B \cdot \mathrm{mul\_factor})` with the partial L2
     distance :math:`d_p`: the sum of the squared differences at the elements where the student is above the target or the target is
     above zero. The last tap has the weight 1, the tap before it 1/2, and so on. For one tap it equals MMRazor's ``OFDLoss``, but reads
-    the maps fewer times and returns a gradient in the memory layout of the student's map.
+    the maps fewer times and returns a gradient in the memory layout of the student's map. In a padded batch, each position is weighted
+    by the share of its cell inside the image: 1 inside, 0 in the padding, a fraction at the border.
 
     Args:
         loss_weight (float): w. Defaults to 1.0.
@@ -29,6 +31,7 @@ class OverhaulLoss(nn.Module):
     Shape:
         - student: L maps (B, C, H, W), adapted to the teacher's channel counts.
         - teacher: L maps of the same shapes, clamped at their margins by :class:`MarginConnector`.
+        - valid_ratios: (B, 2), the share of height and width of each image that is not padding, or None.
         - Output: scalar.
 
     Raises:
@@ -43,6 +46,8 @@ class OverhaulLoss(nn.Module):
         >>> OverhaulLoss(mul_factor=1.0)([student], [target])
         tensor(4.)
     """
+
+    accepts_valid_ratios = True
 
     def __init__(
         self,
@@ -65,8 +70,10 @@ class OverhaulLoss(nn.Module):
         self.loss_weight, self.decay, self.divisors = loss_weight, decay, divisors
         self.mul_factor = mul_factor
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """Compute the weighted partial distance of two sequences of maps."""
+    def forward(
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor], valid_ratios: Tensor | None = None
+    ) -> Tensor:
+        """Compute the weighted partial distance of two sequences of maps; padding is ignored where ``valid_ratios`` are given."""
         num_taps = len(teacher)
         divisors = self.divisors or [self.decay ** -(num_taps - 1 - i) for i in range(num_taps)]
         if len(divisors) != num_taps:
@@ -74,7 +81,16 @@ class OverhaulLoss(nn.Module):
                 f'OverhaulLoss: {len(divisors)} divisors {tuple(divisors)} for {num_taps} maps: give one per map.'
             )
         weight = self.loss_weight / (len(teacher[0]) * self.mul_factor)
+        if valid_ratios is not None:
+            student, teacher = _weight_positions(student, valid_ratios), _weight_positions(teacher, valid_ratios)
         return weight * sum(_PartialSquares.apply(s, t) / d for s, t, d in zip(student, teacher, divisors))
+
+
+def _weight_positions(maps: Sequence[Tensor], valid_ratios: Tensor) -> list[Tensor]:
+    """Multiply maps by the square roots of the weights of their positions, so that partial squares are multiplied by the weights."""
+    sizes = [(feature.shape[2], feature.shape[3]) for feature in maps]
+    weights = [position_weights(valid_ratios, size, torch.float32).unflatten(2, size) for size in sizes]
+    return [feature * weight.sqrt() for feature, weight in zip(maps, weights)]
 
 
 class _PartialSquares(torch.autograd.Function):

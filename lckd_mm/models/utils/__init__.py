@@ -1,7 +1,19 @@
-from .build import build_model
+from .build import build_model, build_student, build_teacher
 from .config_file import merge_options, read_config
 from .export import export_student
-from .padding import compute_valid_ratios
+from .padding import compute_valid_ratios, record_valid_shapes
+from .pixels import make_pixel_conversion
 from .teacher import load_teacher
 
-__all__ = ['build_model', 'compute_valid_ratios', 'export_student', 'load_teacher', 'merge_options', 'read_config']
+__all__ = [
+    'build_model',
+    'build_student',
+    'build_teacher',
+    'compute_valid_ratios',
+    'export_student',
+    'load_teacher',
+    'make_pixel_conversion',
+    'merge_options',
+    'read_config',
+    'record_valid_shapes',
+]

@@ -8,10 +8,12 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 from mmrazor.registry import MODELS
+from torch import nn
 
 from lckd_mm.errors import ConfigValueError
 
 from .config_file import merge_options, read_config
+from .pixels import is_default_preprocessor
 
 
 def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, Any] | None = None) -> BaseModel:
@@ -44,9 +46,71 @@ def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, 
         )
     if not isinstance(model, dict):
         return model
+    return _build(*_resolve(model, data_preprocessor))
+
+
+def build_student(
+    architecture: BaseModel | dict, data_preprocessor: nn.Module | dict | None
+) -> tuple[BaseModel, nn.Module | dict | None]:
+    """Build the student as a training without distillation does, and return the data preprocessor that is left for the algorithm.
+
+    A Runner passes a data preprocessor from the top level of a config to the model as a default. Options without a type, as in
+    mmpretrain, are those of the student's preprocessor. In mmseg configs the top level repeats what the model contains.
+    The student's own preprocessor has priority over one of the same type, as in a training of the student alone.
+
+    Args:
+        architecture (dict | BaseModel): As in :func:`build_model`.
+        data_preprocessor (dict | nn.Module, optional): The data preprocessor of the algorithm, or options of the student's.
+
+    Returns:
+        tuple[BaseModel, dict | nn.Module | None]: The student, and the data preprocessor of the algorithm; None stands for the student's.
+    """
+    if not isinstance(data_preprocessor, dict):
+        return build_model(architecture), data_preprocessor
+    if 'type' not in data_preprocessor:
+        if isinstance(architecture, dict):
+            return build_model(architecture, data_preprocessor), None
+        return architecture, dict(data_preprocessor, type=type(architecture.data_preprocessor))
+    if not isinstance(architecture, dict):
+        return architecture, data_preprocessor
+    own = architecture.get('data_preprocessor')
+    if own is not None and own.get('type', data_preprocessor['type']) != data_preprocessor['type']:
+        return build_model(architecture), data_preprocessor
+    # The student adds to it what belongs to its own recipe, such as the Mixup of mmpretrain.
+    return build_model(architecture, data_preprocessor), None
+
+
+def build_teacher(teacher: BaseModel | dict[str, Any]) -> tuple[BaseModel, bool]:
+    """Build a teacher, and find out whether it has a data preprocessor of its own.
+
+    Args:
+        teacher (dict | BaseModel): As in :func:`build_model`.
+
+    Returns:
+        tuple[BaseModel, bool]: The model, and whether its config has a ``data_preprocessor`` (at its top level or in ``model``, for a
+        ``cfg_path``). A built model has one if it normalizes, reverses the channels or pads.
+    """
+    if not isinstance(teacher, dict):
+        model = build_model(teacher)
+        return model, not is_default_preprocessor(model.data_preprocessor)
+    config, scope = _resolve(teacher, None)
+    model = _build(config, scope)
+    # A wrapper has the data preprocessor of the model inside it.
+    return model, config.get('data_preprocessor') is not None or not is_default_preprocessor(model.data_preprocessor)
+
+
+def _build(config: dict[str, Any], scope: str | None) -> BaseModel:
+    if scope is None:
+        return MODELS.build(config)
+    with DefaultScope.overwrite_default_scope(scope):
+        return MMENGINE_MODELS.build(config)
+
+
+def _resolve(model: dict[str, Any], data_preprocessor: dict[str, Any] | None) -> tuple[dict[str, Any], str | None]:
+    """Return the model config, and the scope in which a config file is built."""
     model = copy.deepcopy(model)
     if 'cfg_path' in model:
-        return _build_from_path(model, data_preprocessor)
+        return _read_model(model, data_preprocessor)
     cfg_options = model.pop('cfg_options', None)
     if cfg_options:
         model = _override(model, cfg_options)
@@ -57,10 +121,10 @@ def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, 
     scope = prefix if dot else _find_scope(model)
     if scope and '_scope_' not in model:
         model['_scope_'] = scope
-    return MODELS.build(model)
+    return model, None
 
 
-def _build_from_path(model: dict[str, Any], data_preprocessor: dict[str, Any] | None) -> BaseModel:
+def _read_model(model: dict[str, Any], data_preprocessor: dict[str, Any] | None) -> tuple[dict[str, Any], str | None]:
     cfg_path, cfg_options = model.pop('cfg_path'), model.pop('cfg_options', None) or {}
     unknown = sorted(set(model) - {'_scope_', 'type'})
     if unknown:
@@ -80,8 +144,7 @@ def _build_from_path(model: dict[str, Any], data_preprocessor: dict[str, Any] | 
     config.model = _override(config.model, cfg_options)
     package, colons, _ = cfg_path.partition('::')
     scope = package if colons else config.get('default_scope') or DefaultScope.get_current_instance().scope_name
-    with DefaultScope.overwrite_default_scope(scope):
-        return MMENGINE_MODELS.build(config.model)
+    return config.model, scope
 
 
 def _override(model: dict[str, Any], cfg_options: dict[str, Any]) -> dict[str, Any]:
