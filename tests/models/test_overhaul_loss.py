@@ -60,3 +60,43 @@ def test_each_tap_has_its_own_divisor() -> None:
     assert weighted.item() == pytest.approx(2 * (1 / 8 + 1 / 4 + 1 / 16))
     with pytest.raises(ValueError, match=r'2 divisors \(8, 4\) for 3 maps'):
         OverhaulLoss(divisors=(8, 4))(student, teacher)
+
+
+def test_padding_of_a_batch_does_not_count_and_gets_no_gradient() -> None:
+    maps = _maps(2, 3, 8, 8, dtype=torch.float64)
+    student, teacher = (one.clone().requires_grad_() for one in maps)
+    sizes = ((8, 8), (4, 6))
+    ratios = torch.tensor([[1.0, 1.0], [0.5, 0.75]])
+    loss = OverhaulLoss(mul_factor=3.0)((student, student), (teacher, teacher), ratios)
+    crops = [tuple(one[i : i + 1, :, :h, :w] for one in (student, teacher)) for i, (h, w) in enumerate(sizes)]
+    expected = sum(OverhaulLoss(mul_factor=3.0)((s, s), (t, t)) for s, t in crops) / 2
+    torch.testing.assert_close(loss, expected)
+    (gradient,) = torch.autograd.grad(loss, student, retain_graph=True)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, student)[0])
+    assert not gradient[1, :, 4:].any()
+    assert not gradient[1, :, :, 6:].any()
+
+
+def test_a_position_at_the_border_counts_by_its_share_inside_the_image() -> None:
+    student, teacher = torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 3.0)
+    loss = OverhaulLoss(mul_factor=1)((student,), (teacher,), torch.tensor([[0.75, 1.0]]))
+    assert loss.item() == pytest.approx(4 * (1 + 1 + 0.5 + 0.5))
+
+
+def test_gradient_with_padding_passes_gradcheck() -> None:
+    student, teacher = _maps(2, 3, 4, 4, dtype=torch.float64)
+    ratios = torch.tensor([[1.0, 0.6], [0.4, 1.0]])
+    assert torch.autograd.gradcheck(lambda s: OverhaulLoss()((s,), (teacher,), ratios), student.requires_grad_())
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_memory_layout_and_type_are_kept_with_padding(dtype: torch.dtype, layout: torch.memory_format) -> None:
+    student, teacher = (one.to(memory_format=layout) for one in _maps(3, 4, 6, 5, dtype=dtype))
+    gradients = []
+    for ratios in (torch.ones(3, 2), None):
+        leaf = student.clone().requires_grad_()
+        OverhaulLoss()((leaf,), (teacher,), ratios).backward()
+        gradients.append(leaf.grad)
+    assert gradients[0].is_contiguous(memory_format=layout)
+    assert torch.equal(*gradients)
