@@ -120,7 +120,8 @@ def test_total_loss_and_its_gradient_equal_the_published_ones(
     from mmpretrain.structures import DataSample
 
     cfg = Config.fromfile(ROOT / 'configs' / config)
-    cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
+    # The Runner passes the data preprocessor, so that both networks receive the same pixels.
+    cfg.model.update(teacher_ckpt=None, allow_random_teacher=True, data_preprocessor=cfg.data_preprocessor)
     cfg.merge_from_dict({f'model.architecture.{key}': value for key, value in shrink.items()})
     cfg.model.teacher.setdefault('cfg_options', {}).update(shrink)
     torch.manual_seed(0)

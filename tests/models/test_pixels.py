@@ -263,6 +263,14 @@ def test_training_step_converts_the_pixels_of_every_teacher(options: dict) -> No
     _assert_same_pixels(images, _preprocess(own, (PADDED,) * 3)['inputs'])
 
 
+def test_training_step_finds_the_padding_by_the_images_of_the_pipeline() -> None:
+    model = _distill(teacher=_with_pixels(classifier(depth=50), pad_value=114, **TEACHER))
+    received: list[Tensor] = []
+    model.teacher.backbone.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
+    model(**_preprocess(model.data_preprocessor), mode='loss')
+    _assert_same_pixels(received[0], _preprocess(_classification(114, False, **TEACHER))['inputs'])
+
+
 def test_teacher_without_a_data_preprocessor_receives_the_pixels_of_the_student() -> None:
     model = _distill()
     images, batch = _teacher_images(model)
