@@ -202,8 +202,8 @@ def test_a_conversion_is_logged_once_in_one_line(monkeypatch: pytest.MonkeyPatch
         _detection(0, False, mean=[1.0], std=[2.0]), _classification(114, True, mean=[1.0], std=[4.0])
     )
     assert logged == [
-        "The teacher receives the student's pixels converted to those of its own data_preprocessor: std [2.0] to [4.0], order of the "
-        'channels reversed, padding 0.0 to 114.0.'
+        "The teacher receives the student's pixels converted to those of its own data_preprocessor: std [2] to [4], order of the "
+        'channels reversed, padding 0 to 114.'
     ]
 
 
@@ -220,7 +220,7 @@ def test_inputs_that_are_no_tensor_of_images_are_reported_once(monkeypatch: pyte
 @pytest.mark.parametrize('is_student', [True, False])
 def test_a_standard_deviation_of_zero_is_an_error(is_student: bool) -> None:
     formats = [PixelFormat(), PixelFormat(std=(1.0, 0.0, 1.0))]
-    with pytest.raises(ValueError, match=r'std=\[1\.0, 0\.0, 1\.0\]'):
+    with pytest.raises(ValueError, match=r'std=\[1, 0, 1\]'):
         PixelConversion(*(formats[::-1] if is_student else formats))
 
 

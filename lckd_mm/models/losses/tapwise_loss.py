@@ -12,7 +12,7 @@ class TapwiseLoss(nn.Module):
     """Sum of a loss over pairs of maps of student and teacher.
 
     MMRazor's feature losses compare one map with one map. This class applies such a loss to any number of taps, and to all levels of a
-    feature pyramid.
+    feature pyramid. Each loss reads whole maps, so that the padding of a batch counts, as in MMRazor.
 
     Args:
         loss (dict): Config of a loss whose first two arguments are the student's and the teacher's map.

@@ -108,14 +108,14 @@ class PixelConversion:
         for role, pixels in (('student', student), ('teacher', teacher)):
             if 0.0 in pixels.std:
                 raise ConfigValueError(
-                    f"the {role}'s data_preprocessor has std={list(pixels.std)}, by which no pixel can be divided: use positive values."
+                    f"the {role}'s data_preprocessor has std={_format(pixels.std)}, by which no pixel can be divided: use positive values."
                 )
         counts = [len(values) for pixels in (student, teacher) for values in (pixels.mean, pixels.std)]
         num_channels = max(counts)
         if set(counts) - {1, num_channels}:
             raise ConfigValueError(
-                f"the student's data_preprocessor has mean={list(student.mean)} and the teacher's {list(teacher.mean)}, but both networks "
-                'receive the same images: use a teacher with as many channels.'
+                f"the student's data_preprocessor has mean={_format(student.mean)} and the teacher's {_format(teacher.mean)}, but both "
+                'networks receive the same images: use a teacher with as many channels.'
             )
         self.student, self.teacher = student, teacher
         self.is_reversing = student.is_reversed != teacher.is_reversed
@@ -182,18 +182,23 @@ class PixelConversion:
     def __str__(self) -> str:
         changes = []
         for name in ('mean', 'std'):
-            student, teacher = (list(getattr(pixels, name)) for pixels in (self.student, self.teacher))
+            student, teacher = (getattr(pixels, name) for pixels in (self.student, self.teacher))
             if student != teacher:
-                changes.append(f'{name} {student} to {teacher}')
+                changes.append(f'{name} {_format(student)} to {_format(teacher)}')
         if self.is_reversing:
             changes.append('order of the channels reversed')
-        if self.teacher.pad_value is not None:
-            changes.append(f'padding {self.student.pad_value} to {self.teacher.pad_value}')
+        pads = self.student.pad_value, self.teacher.pad_value
+        if None not in pads and pads[0] != pads[1]:
+            changes.append(f'padding {pads[0]:g} to {pads[1]:g}')
         return ', '.join(changes)
 
 
 def _statistics(pixels: PixelFormat) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return pixels.mean, pixels.std
+
+
+def _format(values: tuple[float, ...]) -> str:
+    return f'[{", ".join(f"{value:g}" for value in values)}]'
 
 
 def _spread(values: tuple[float, ...], num_channels: int) -> tuple[float, ...]:
