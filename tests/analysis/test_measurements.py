@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor
 
 from lckd_mm.analysis.configs import load_config
 from lckd_mm.analysis.distillation import load_distillation
-from lckd_mm.analysis.padding import PADDINGS
+from lckd_mm.analysis.padding import PADDINGS, measure_padding
 from lckd_mm.cli import gradients, padding
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
 from tests.helpers.small_classifiers import classifier, distillation_config
@@ -54,6 +55,21 @@ def test_excluded_padding_changes_the_norms_less_than_counted_padding(
     excluded = [list(map(float, line[-9:])) for line in lines if 'excluded' in line]
     assert len(counted) == len(excluded) == len(PADDINGS)
     assert sum(map(sum, excluded)) < sum(map(sum, counted)) / 3
+
+
+def test_padded_images_are_converted_to_the_pixels_of_the_teacher() -> None:
+    teacher = dict(classifier(), data_preprocessor=dict(type='ClsDataPreprocessor', mean=[2.0], std=[4.0], pad_value=5))
+    model = MODELS.build(dict(distillation(), teacher=teacher)).eval()
+    model.init_weights()
+    received: list[Tensor] = []
+    model.teacher.backbone.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
+    image = torch.rand(1, 3, 64, 64)
+    measure_padding(model, image, 32)
+    assert len(received) == 1 + 2 * len(PADDINGS)
+    for pixels in received:
+        torch.testing.assert_close(pixels[..., :64, :64], (image - 2) / 4)
+        assert (pixels[..., 64:, :] == 5).all()
+        assert (pixels[..., 64:] == 5).all()
 
 
 def test_gradient_of_a_loss_is_proportional_to_its_weight(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

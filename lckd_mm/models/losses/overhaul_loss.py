@@ -81,36 +81,38 @@ class OverhaulLoss(nn.Module):
                 f'OverhaulLoss: {len(divisors)} divisors {tuple(divisors)} for {num_taps} maps: give one per map.'
             )
         weight = self.loss_weight / (len(teacher[0]) * self.mul_factor)
-        if valid_ratios is not None:
-            student, teacher = _weight_positions(student, valid_ratios), _weight_positions(teacher, valid_ratios)
-        return weight * sum(_PartialSquares.apply(s, t) / d for s, t, d in zip(student, teacher, divisors))
+        roots = [None if valid_ratios is None else _root_weights(feature, valid_ratios) for feature in teacher]
+        maps = zip(student, teacher, roots, divisors)
+        return weight * sum(_PartialSquares.apply(s, t, root) / d for s, t, root, d in maps)
 
 
-def _weight_positions(maps: Sequence[Tensor], valid_ratios: Tensor) -> list[Tensor]:
-    """Multiply maps by the square roots of the weights of their positions, so that partial squares are multiplied by the weights."""
-    sizes = [(feature.shape[2], feature.shape[3]) for feature in maps]
-    weights = [position_weights(valid_ratios, size, torch.float32).unflatten(2, size) for size in sizes]
-    return [feature * weight.sqrt() for feature, weight in zip(maps, weights)]
+def _root_weights(feature: Tensor, valid_ratios: Tensor) -> Tensor:
+    """Return the square roots of the weights of the positions of a map, (B, 1, H, W)."""
+    size = (feature.shape[2], feature.shape[3])
+    return position_weights(valid_ratios, size, torch.float32).unflatten(2, size).sqrt()
 
 
 class _PartialSquares(torch.autograd.Function):
-    """Sum over a map of (student - teacher)^2 where student > teacher or teacher > 0, in float32 or float64.
+    """Weighted sum over a map of (student - teacher)^2 where student > teacher or teacher > 0, in float32 or float64.
 
     The gradient of the plain expression is contiguous for every layout of the map. A BN that receives a contiguous gradient for a
     channels_last map is so slow that a training step takes 1.3 to 1.45 times as long on a CPU (docs/performance.md).
     """
 
     @staticmethod
-    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, root_weights: Tensor | None) -> Tensor:
         difference = student.to(torch.promote_types(student.dtype, torch.float32)) - teacher
         difference.masked_fill_((student <= teacher) & (teacher <= 0), 0)
-        ctx.save_for_backward(difference)
+        if root_weights is not None:
+            difference.mul_(root_weights)
+        ctx.save_for_backward(difference, root_weights)
         ctx.dtype = student.dtype
         # Norms per image: a float32 sum over the whole batch has only four correct digits.
         return torch.linalg.vector_norm(difference, dim=tuple(range(1, difference.dim()))).square().sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (difference,) = ctx.saved_tensors
-        return (difference * (2 * grad)).to(ctx.dtype), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        difference, root_weights = ctx.saved_tensors
+        factor = 2 * grad if root_weights is None else 2 * grad * root_weights
+        return (difference * factor).to(ctx.dtype), None, None
