@@ -1,78 +1,26 @@
-"""The teacher receives the pixels that its own data preprocessor would make of the raw images."""
+"""Conversion of a batch to what another data preprocessor makes of the raw images."""
 
-import copy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseDataPreprocessor
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.structures import BaseDataElement, PixelData
-from torch import Tensor, nn
+from torch import nn
 
-from lckd_mm.models.utils import build_model, record_valid_shapes
+from lckd_mm.models.utils import record_valid_shapes
 from lckd_mm.models.utils.pixels import PixelConversion, PixelFormat, make_pixel_conversion, read_pixel_format
-from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, spectral_distiller
-
-SIZES = ((32, 40), (24, 48), (20, 30))
-PADDED = (32, 48)
-STUDENT = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
-TEACHER = dict(mean=[103.53, 110.0, 120.0], std=[1.0, 2.0, 0.5])
-RAW: dict[str, Any] = {}
-
-
-def _engine(pad: float, is_reversed: bool, **statistics: Any) -> nn.Module:
-    return _build('mmengine.ImgDataPreprocessor', pad_value=pad, bgr_to_rgb=is_reversed, **statistics)
-
-
-def _detection(pad: float, is_reversed: bool, **statistics: Any) -> nn.Module:
-    return _build('mmdet.DetDataPreprocessor', pad_value=pad, rgb_to_bgr=is_reversed, **statistics)
-
-
-def _segmentation(pad: float, is_reversed: bool, **statistics: Any) -> nn.Module:
-    return _build('mmseg.SegDataPreProcessor', pad_val=pad, bgr_to_rgb=is_reversed, size=PADDED, **statistics)
-
-
-def _classification(pad: float, is_reversed: bool, **statistics: Any) -> nn.Module:
-    return _build('mmpretrain.ClsDataPreprocessor', pad_value=pad, to_rgb=is_reversed, **statistics)
-
-
-KINDS = (_engine, _detection, _segmentation, _classification)
-
-
-def _build(kind: str, **options: Any) -> nn.Module:
-    with DefaultScope.overwrite_default_scope('mmengine'):
-        return MODELS.build(dict(type=kind, **options))
-
-
-def _sample(preprocessor: nn.Module, size: tuple[int, int]) -> BaseDataElement:
-    from mmdet.structures import DetDataSample
-    from mmpretrain.structures import DataSample
-    from mmseg.structures import SegDataSample
-
-    if 'Det' in type(preprocessor).__name__:
-        return DetDataSample(metainfo=dict(img_shape=size))
-    if 'Seg' in type(preprocessor).__name__:
-        labels = PixelData(data=torch.zeros(1, *size, dtype=torch.int64))
-        return SegDataSample(metainfo=dict(img_shape=size), gt_sem_seg=labels)
-    if 'Cls' in type(preprocessor).__name__:
-        # torchvision's transforms leave the size of the file.
-        return DataSample(metainfo=dict(img_shape=(17, 19))).set_gt_label(0)
-    return BaseDataElement()
-
-
-def _preprocess(preprocessor: nn.Module, sizes: tuple = SIZES) -> dict[str, Any]:
-    images = [
-        torch.randint(0, 256, (3, *size), generator=torch.Generator().manual_seed(i)) for i, size in enumerate(sizes)
-    ]
-    data = dict(inputs=[image.byte() for image in images], data_samples=[_sample(preprocessor, size) for size in sizes])
-    return preprocessor(data, True)
-
-
-def _assert_same_pixels(actual: Tensor, expected: Tensor) -> None:
-    scale = expected.abs().max().item()
-    torch.testing.assert_close(actual, expected, rtol=0, atol=4 * torch.finfo(torch.float32).eps * scale)
+from tests.helpers.preprocessors import (
+    KINDS,
+    PADDED,
+    RAW,
+    STUDENT,
+    TEACHER,
+    assert_same_pixels,
+    classification,
+    detection,
+    preprocess,
+)
 
 
 @pytest.mark.parametrize('teacher_kind', KINDS)
@@ -85,11 +33,11 @@ def test_teacher_receives_what_its_own_preprocessor_makes_of_the_raw_images(
         student = student_kind(0.25, reversals[0], **statistics[0])
         teacher = teacher_kind(114.0, reversals[1], **statistics[1])
         record_valid_shapes(student)
-        batch = _preprocess(student)
+        batch = preprocess(student)
         before = batch['inputs'].clone()
         converted = make_pixel_conversion(student, teacher)(batch['inputs'], batch['data_samples'])
         assert converted.shape[-2:] == PADDED
-        _assert_same_pixels(converted, _preprocess(teacher)['inputs'])
+        assert_same_pixels(converted, preprocess(teacher)['inputs'])
         assert torch.equal(batch['inputs'], before)
 
 
@@ -98,19 +46,19 @@ def test_teacher_receives_what_its_own_preprocessor_makes_of_the_raw_images(
 )
 def test_batch_augments_before_the_conversion_are_exact(augment: dict) -> None:
     options = dict(num_classes=3, batch_augments=dict(augments=[augment]))
-    student = _classification(0, True, **STUDENT, **options)
-    teacher = _classification(0, False, **TEACHER, **options)
+    student = classification(0, True, **STUDENT, **options)
+    teacher = classification(0, False, **TEACHER, **options)
     batches = []
     for preprocessor in (student, teacher):
         np.random.seed(0)
         torch.manual_seed(0)
-        batches.append(_preprocess(preprocessor, (PADDED,) * 4))
+        batches.append(preprocess(preprocessor, (PADDED,) * 4))
     converted = make_pixel_conversion(student, teacher)(batches[0]['inputs'], batches[0]['data_samples'])
-    _assert_same_pixels(converted, batches[1]['inputs'])
+    assert_same_pixels(converted, batches[1]['inputs'])
 
 
 def test_equal_formats_return_the_batch_itself(caplog: pytest.LogCaptureFixture) -> None:
-    conversion = make_pixel_conversion(_detection(0, True, **STUDENT), _classification(0, True, **STUDENT))
+    conversion = make_pixel_conversion(detection(0, True, **STUDENT), classification(0, True, **STUDENT))
     images = torch.randn(2, 3, 8, 8)
     assert conversion.is_identity
     assert conversion(images) is images
@@ -176,8 +124,8 @@ class _Unknown(BaseDataPreprocessor):
         (_Stacking(), BaseDataPreprocessor(), False),
         (_Unknown(1.0), _Unknown(1.0), False),
         (_Unknown(1.0), _Unknown(2.0), True),
-        (_detection(0, False, **STUDENT), _Unknown(2.0), True),
-        (_detection(0, False, **STUDENT), nn.Identity(), True),
+        (detection(0, False, **STUDENT), _Unknown(2.0), True),
+        (detection(0, False, **STUDENT), nn.Identity(), True),
     ],
 )
 def test_unknown_preprocessors_are_reported_unless_they_are_equal(
@@ -198,9 +146,7 @@ def _record_logs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_conversion_is_logged_once_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     logged = _record_logs(monkeypatch)
-    make_pixel_conversion(
-        _detection(0, False, mean=[1.0], std=[2.0]), _classification(114, True, mean=[1.0], std=[4.0])
-    )
+    make_pixel_conversion(detection(0, False, mean=[1.0], std=[2.0]), classification(114, True, mean=[1.0], std=[4.0]))
     assert logged == [
         "The teacher receives the student's pixels converted to those of its own data_preprocessor: std [2] to [4], order of the "
         'channels reversed, padding 0 to 114.'
@@ -229,106 +175,3 @@ def test_different_numbers_of_channels_are_an_error() -> None:
     with pytest.raises(ValueError, match='as many channels'):
         PixelConversion(rgb, four)
     assert PixelConversion(PixelFormat(mean=(1.0,)), four).shift == [-1.0] * 4
-
-
-# In a distillation
-
-
-def _with_pixels(model: dict[str, Any], **options: Any) -> dict[str, Any]:
-    return dict(model, data_preprocessor=dict(type='ClsDataPreprocessor', **options))
-
-
-def _distill(**changes: Any) -> nn.Module:
-    model = build_distillation(architecture=_with_pixels(classifier(), to_rgb=True, **STUDENT), **changes)
-    model.init_weights()
-    return model.train()
-
-
-def _teacher_images(model: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return what a training step gives the teacher, and the batch of the student."""
-    received: list[Tensor] = []
-    model.teacher.backbone.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
-    batch = _preprocess(model.data_preprocessor, (PADDED,) * 3)
-    model(**batch, mode='loss')
-    return received[0], batch['inputs']
-
-
-@pytest.mark.parametrize('options', [{}, dict(teacher_trainable=True), dict(teacher_trainable=True, is_stopped=True)])
-def test_training_step_converts_the_pixels_of_every_teacher(options: dict) -> None:
-    is_stopped = options.pop('is_stopped', False)
-    model = _distill(teacher=_with_pixels(classifier(depth=50), **TEACHER), **options)
-    model.distillation_stopped = is_stopped
-    own = copy.deepcopy(model.teacher.data_preprocessor)
-    images, _ = _teacher_images(model)
-    _assert_same_pixels(images, _preprocess(own, (PADDED,) * 3)['inputs'])
-
-
-def test_training_step_finds_the_padding_by_the_images_of_the_pipeline() -> None:
-    model = _distill(teacher=_with_pixels(classifier(depth=50), pad_value=114, **TEACHER))
-    received: list[Tensor] = []
-    model.teacher.backbone.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
-    model(**_preprocess(model.data_preprocessor), mode='loss')
-    _assert_same_pixels(received[0], _preprocess(_classification(114, False, **TEACHER))['inputs'])
-
-
-def test_teacher_without_a_data_preprocessor_receives_the_pixels_of_the_student() -> None:
-    model = _distill()
-    images, batch = _teacher_images(model)
-    assert images is batch
-    assert model.teacher.data_preprocessor is model.data_preprocessor
-    copied = copy.deepcopy(model)
-    assert copied.data_preprocessor is not model.data_preprocessor
-    assert copied.teacher is model.teacher
-
-
-def test_teacher_with_a_data_preprocessor_without_mean_receives_raw_pixels() -> None:
-    model = _distill(teacher=_with_pixels(classifier(depth=50)))
-    images, _ = _teacher_images(model)
-    _assert_same_pixels(images, _preprocess(_classification(0, False), (PADDED,) * 3)['inputs'])
-
-
-@pytest.mark.parametrize('options', [None, {'data_preprocessor': None}])
-def test_teacher_of_an_mmpretrain_config_has_the_pixels_of_its_top_level(options: dict | None) -> None:
-    teacher = dict(cfg_path='mmpretrain::resnet/resnet18_8xb16_cifar10.py', cfg_options=options)
-    model = _distill(teacher=teacher)
-    cifar = dict(mean=[125.307, 122.961, 113.8575], std=[51.5865, 50.847, 51.255])
-    images, batch = _teacher_images(model)
-    if options is None:
-        _assert_same_pixels(images, _preprocess(_classification(0, False, **cifar), (PADDED,) * 3)['inputs'])
-    else:
-        assert images is batch
-
-
-@pytest.mark.parametrize(
-    ('path', 'pad_value'),
-    [
-        ('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', 0.0),
-        ('mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py', 0.0),
-    ],
-)
-def test_teacher_of_a_detection_or_segmentation_config_has_the_pixels_of_its_model(path: str, pad_value: float) -> None:
-    options = {'backbone.init_cfg': None, 'pretrained': None} if 'mmseg' in path else {'backbone.init_cfg': None}
-    student = dict(classifier(), data_preprocessor=dict(type='ClsDataPreprocessor'))
-    model = build_distillation(
-        spectral_distiller(taps=TAPS[2:]), architecture=student, teacher=dict(cfg_path=path, cfg_options=options)
-    )
-    expected = read_pixel_format(_detection(pad_value, True, **STUDENT))
-    assert model.pixel_conversion.teacher == expected
-
-
-@pytest.mark.parametrize(
-    ('options', 'is_shared'),
-    [
-        (None, True),
-        (dict(mean=[1.0], std=[2.0]), False),
-        (dict(to_rgb=True), False),
-        (dict(pad_size_divisor=32), False),
-    ],
-)
-def test_a_built_teacher_has_pixels_of_its_own_unless_its_preprocessor_does_nothing(
-    options: dict | None, is_shared: bool
-) -> None:
-    teacher = build_model(classifier(depth=50) if options is None else _with_pixels(classifier(depth=50), **options))
-    model = _distill(teacher=teacher)
-    assert (model.teacher.data_preprocessor is model.data_preprocessor) == is_shared
-    assert model.pixel_conversion.is_identity == is_shared
