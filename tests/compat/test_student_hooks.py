@@ -10,7 +10,13 @@ import lckd_mm  # noqa: F401  (applies the patches, before anything is imported 
 import numpy as np
 import pytest
 import torch
-from mmdet.engine.hooks import NumClassCheckHook, YOLOXModeSwitchHook
+from mmdet.engine.hooks import (
+    CheckInvalidLossHook,
+    NumClassCheckHook,
+    PipelineSwitchHook,
+    SetEpochInfoHook,
+    YOLOXModeSwitchHook,
+)
 from mmengine.hooks import EMAHook, EmptyCacheHook, Hook, SyncBuffersHook
 from mmpretrain.engine.hooks import (
     ClassNumCheckHook,
@@ -26,7 +32,7 @@ from mmseg.models import SegTTAModel
 from torch import nn
 
 from tests.helpers.runners import fake_runner
-from tests.helpers.small_classifiers import build_distillation, classifier
+from tests.helpers.small_classifiers import build_distillation, classification_batch, classifier, train_step
 
 
 def dataset(**attributes: Any) -> SimpleNamespace:
@@ -197,6 +203,24 @@ def test_hooks_of_mmengine_run_in_a_distillation(hook: Hook) -> None:
         'after_val_epoch',
     ):
         getattr(hook, point)(runner)
+
+
+def test_the_epoch_is_set_on_the_student() -> None:
+    model = build_distillation()
+    epochs: list[int] = []
+    model.student.set_epoch = epochs.append
+    SetEpochInfoHook().before_train_epoch(runner_of(model, epoch=7))
+    assert epochs == [7]
+
+
+def test_hooks_that_read_the_data_or_the_losses_run_in_a_distillation() -> None:
+    model = build_distillation()
+    model.init_weights()
+    runner = runner_of(model, epoch=280, iter=0)
+    PipelineSwitchHook(switch_epoch=280, switch_pipeline=[]).before_train_epoch(runner)
+    assert runner.train_dataloader.dataset.pipeline != 'first'
+    loss, _ = model.parse_losses(train_step(model, classification_batch()))
+    CheckInvalidLossHook(interval=1).after_train_iter(runner, 0, outputs=dict(loss=loss.detach()))
 
 
 def test_test_time_augmentation_of_mmseg_reads_the_number_of_channels_of_the_student() -> None:
