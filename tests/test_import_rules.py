@@ -14,11 +14,22 @@ LAYERS = {
     'spectral': {'spectral'},
     'errors.py': set(),
     'checkpoint.py': {'errors'},
-    'compat': {'errors', 'checkpoint', 'compat', 'dependencies'},
-    'models': {'errors', 'checkpoint', 'spectral', 'models'},
+    'state_dicts.py': set(),
+    'compat': {'errors', 'checkpoint', 'state_dicts', 'compat', 'dependencies'},
+    'models': {'errors', 'checkpoint', 'state_dicts', 'spectral', 'models'},
     'datasets': {'errors', 'datasets'},
-    'engine': {'errors', 'checkpoint', 'spectral', 'models', 'engine'},
-    'analysis': {'errors', 'checkpoint', 'spectral', 'models', 'engine', 'analysis', 'datasets', 'version'},
+    'engine': {'errors', 'checkpoint', 'state_dicts', 'spectral', 'models', 'engine'},
+    'analysis': {
+        'errors',
+        'checkpoint',
+        'state_dicts',
+        'spectral',
+        'models',
+        'engine',
+        'analysis',
+        'datasets',
+        'version',
+    },
 }
 
 

@@ -10,6 +10,7 @@ ADDED_HOOKS = {
     'class_count': 'ClassCountHook',
     'annotation_check': 'AnnotationCheckHook',
     'sample_errors': 'SampleErrorHook',
+    'checkpoint_match': 'CheckpointMatchHook',
 }
 
 

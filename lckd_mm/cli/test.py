@@ -29,11 +29,13 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         )
     cfg = load_runner_config(args)
     cfg.load_from = args.checkpoint
+    # An evaluation needs no state of a training.
+    cfg.resume = False
     if args.show or args.show_dir is not None:
         enable_drawing(cfg, args.show, args.show_dir)
     if args.tta:
         enable_tta(cfg)
-    add_default_hooks(cfg, ('sample_errors',))
+    add_default_hooks(cfg, ('sample_errors', 'checkpoint_match'))
     check_data(cfg, 'test_dataloader')
     runner = build_runner(cfg)
     if args.out is not None:

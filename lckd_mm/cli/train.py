@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = make_parser(prog).parse(arguments)
     cfg = load_runner_config(args)
     apply_arguments(cfg, args)
-    add_default_hooks(cfg, ('class_count', 'annotation_check', 'sample_errors'))
+    add_default_hooks(cfg, ('class_count', 'annotation_check', 'sample_errors', 'checkpoint_match'))
     check_data(cfg, 'train_dataloader', 'val_dataloader')
     runner = build_runner(cfg)
     if args.channels_last:

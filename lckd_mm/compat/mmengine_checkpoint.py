@@ -14,6 +14,8 @@ from urllib.parse import urlparse
 import torch
 
 from ..checkpoint import load_data, save_data
+from ..errors import ConfigValueError
+from ..state_dicts import TensorWrites, match_student
 from .patching import patch
 
 
@@ -69,3 +71,52 @@ def _load_url(url: str, model_dir: Any = None, map_location: Any = None, progres
         print(f'Downloading: "{url}" to {path}', file=sys.stderr)
         torch.hub.download_url_to_file(url, path, None, progress=progress)
     return load_data(path, map_location)
+
+
+@patch(
+    'mmengine.runner.checkpoint',
+    'load_state_dict',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='a distillation that loads a checkpoint of its student alone, and a student that loads one of its distillation, receive no '
+    'weight: the keys of the distillation begin with `architecture.`',
+    until='MMRazor loads the student of both kinds of checkpoints',
+)
+def mmengine_student_weights(original: Callable[..., None]) -> Callable[..., None]:
+    """Rename the keys of a state dict if one of model and checkpoint is a distillation, and the other its student alone."""
+
+    def load_state_dict(module: Any, state_dict: Any, strict: bool = False, logger: Any = None) -> None:
+        from mmengine.model import BaseTTAModel, is_model_wrapper
+
+        is_wrapped = is_model_wrapper(module) or isinstance(module, BaseTTAModel)
+        original(module, match_student(state_dict, module.module if is_wrapped else module), strict, logger)
+
+    return load_state_dict
+
+
+@patch(
+    'mmengine.model.weight_init:PretrainedInit',
+    '__call__',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason="`init_cfg=dict(type='Pretrained', checkpoint=...)` with a checkpoint of another model, or without the `prefix` that it needs, "
+    'loads nothing and trains from random weights',
+    until='mmengine rejects a checkpoint of which nothing is loaded',
+)
+def mmengine_pretrained_init(original: Callable[..., None]) -> Callable[..., None]:
+    """Reject a checkpoint of which nothing is loaded."""
+
+    def __call__(self: Any, module: Any) -> None:  # noqa: N807  (replaces this method)
+        writes = TensorWrites(module)
+        original(self, module)
+        num_tensors = len(writes.shapes())
+        if num_tensors and not writes.written():
+            prefix = '' if self.prefix is None else f' below prefix={self.prefix!r}'
+            raise ConfigValueError(
+                f'init_cfg of {type(module).__name__}: 0 of its {num_tensors} tensors match checkpoint={self.checkpoint!r}{prefix} by '
+                "name and shape: give a checkpoint of this module, or add the prefix of its keys, prefix='backbone.' for example."
+            )
+
+    return __call__

@@ -1,5 +1,6 @@
 from .hooks import (
     AnnotationCheckHook,
+    CheckpointMatchHook,
     ClassCountHook,
     LipschitzBalanceHook,
     LipschitzMonitorHook,
@@ -9,6 +10,7 @@ from .hooks import (
 
 __all__ = [
     'AnnotationCheckHook',
+    'CheckpointMatchHook',
     'ClassCountHook',
     'LipschitzBalanceHook',
     'LipschitzMonitorHook',

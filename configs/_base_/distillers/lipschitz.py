@@ -25,5 +25,6 @@ distillation_hooks = dict(
     lipschitz_monitor=dict(_scope_='mmrazor', type='mmrazor.LipschitzMonitorHook', interval=10),
     class_count=dict(_scope_='mmrazor', type='mmrazor.ClassCountHook'),
     annotation_check=dict(_scope_='mmrazor', type='mmrazor.AnnotationCheckHook'),
+    checkpoint_match=dict(_scope_='mmrazor', type='mmrazor.CheckpointMatchHook'),
     sample_errors=dict(_scope_='mmrazor', type='mmrazor.SampleErrorHook'),
 )

@@ -1,4 +1,5 @@
 from .annotation_check_hook import AnnotationCheckHook
+from .checkpoint_match_hook import CheckpointMatchHook
 from .class_count_hook import ClassCountHook
 from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
@@ -8,6 +9,7 @@ from .sample_error_hook import SampleErrorHook
 
 __all__ = [
     'AnnotationCheckHook',
+    'CheckpointMatchHook',
     'ClassCountHook',
     'LipschitzBalanceHook',
     'LipschitzMonitorHook',

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lckd_mm.checkpoint import load_data, save_data
 from lckd_mm.errors import ConfigValueError
+from lckd_mm.state_dicts import STUDENT_PREFIX, select_student, unwrap_keys
 
-STUDENT_PREFIX = 'architecture.'
 _META_KEYS = ('dataset_meta', 'epoch', 'iter')
 
 
@@ -25,8 +25,7 @@ def export_student(checkpoint: Path | str, out: Path | str) -> int:
     """
     data = load_data(checkpoint, map_location='cpu')
     # EMAHook swaps the weights when a checkpoint is saved, so that `state_dict` contains the averaged ones.
-    state = data.get('state_dict', data)
-    student = {key[len(STUDENT_PREFIX) :]: value for key, value in state.items() if key.startswith(STUDENT_PREFIX)}
+    student = select_student(unwrap_keys(data.get('state_dict', data)))
     if not student:
         raise ConfigValueError(
             f'{str(checkpoint)!r} contains no student (no key begins with {STUDENT_PREFIX!r}): give a checkpoint of a distillation.'

@@ -1,15 +1,14 @@
 """Loading of the teacher's checkpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
-
-from .export import STUDENT_PREFIX
+from lckd_mm.state_dicts import has_student, select_student, unwrap_keys
 
 
 def load_teacher(teacher: nn.Module, checkpoint: str) -> None:
@@ -53,7 +52,7 @@ def load_teacher(teacher: nn.Module, checkpoint: str) -> None:
     print_log(f'Loaded the teacher from {checkpoint}: all {len(expected)} keys match.', logger='current')
 
 
-def _read_state(checkpoint: str) -> dict[str, Tensor]:
+def _read_state(checkpoint: str) -> Mapping[str, Tensor]:
     if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
         raise ConfigFileNotFoundError(
             f'teacher_ckpt={checkpoint!r} does not exist (working directory: {str(Path.cwd())!r}): train the teacher first, or give the '
@@ -66,20 +65,8 @@ def _read_state(checkpoint: str) -> dict[str, Tensor]:
             raise ValueError('it contains no state dict')
     except Exception as error:
         raise ConfigValueError(f'teacher_ckpt={checkpoint!r} cannot be read: {error}') from error
-    metadata = getattr(state, '_metadata', None)
-    state = {key.removeprefix('module.'): value for key, value in state.items()}
-    if any(key.startswith(STUDENT_PREFIX) for key in state):
-        return {key[len(STUDENT_PREFIX) :]: value for key, value in state.items() if key.startswith(STUDENT_PREFIX)}
-    return _with_metadata(state, metadata)
-
-
-def _with_metadata(state: dict[str, Tensor], metadata: Any) -> dict[str, Tensor]:
-    """Return a state dict with the versions of its modules, by which torch and mmdet rename the keys of older versions."""
-    if metadata is None:
-        return state
-    state = type('StateDict', (dict,), {})(state)
-    state._metadata = metadata  # type: ignore[attr-defined]  # torch reads this attribute of a state dict.
-    return state
+    state = unwrap_keys(state)
+    return select_student(state) if has_student(state) else state
 
 
 def _list_keys(keys: list[str], max_listed: int = 3) -> str:
