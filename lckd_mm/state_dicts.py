@@ -132,14 +132,30 @@ def rename_keys(state: Mapping[str, Any], rename: Callable[[str], str | None]) -
     return renamed  # type: ignore[no-any-return]
 
 
+def is_observed(key: str) -> bool:
+    """Return whether a tensor tells if a checkpoint matches a model.
+
+    Args:
+        key (str): The key of the tensor in a state dict.
+
+    Returns:
+        bool: False for the counters ``num_batches_tracked``, which fit every model, and for the pixel statistics, which belong to
+        the config.
+
+    Example:
+        >>> is_observed('bn1.weight'), is_observed('bn1.num_batches_tracked')
+        (True, False)
+    """
+    return not key.endswith('num_batches_tracked') and 'data_preprocessor.' not in key
+
+
 class TensorWrites:
     """Tells which tensors of a model are written after its construction, by the version counters of the tensors.
 
     Names and shapes in a checkpoint do not tell what is loaded: modules rename keys and resize tensors while they load.
 
     Args:
-        model (nn.Module): The model. Parameters and persistent buffers are observed, except the counters
-            ``num_batches_tracked``, which fit every model, and the pixel statistics, which belong to the config.
+        model (nn.Module): The model. Its parameters and persistent buffers for which :func:`is_observed` holds are observed.
 
     Example:
         >>> model = nn.Linear(2, 1)
@@ -155,11 +171,7 @@ class TensorWrites:
 
     def _tensors(self) -> dict[str, Tensor]:
         state = self._model.state_dict(keep_vars=True)
-        return {
-            key: value
-            for key, value in state.items()
-            if isinstance(value, Tensor) and not key.endswith('num_batches_tracked') and 'data_preprocessor.' not in key
-        }
+        return {key: value for key, value in state.items() if isinstance(value, Tensor) and is_observed(key)}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all observed tensors by key."""

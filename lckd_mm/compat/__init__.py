@@ -1,4 +1,4 @@
-"""Patches of the OpenMMLab packages and of torchvision, which let them work with current PyTorch.
+"""Patches of the OpenMMLab packages, torch, torchvision and SciPy, which let them work with current PyTorch.
 
 One file per patched library or subsystem. Each patch states what breaks without it, for which versions, and when it can be
 removed; :data:`PATCHES` contains all of them. No patched library is imported before :func:`apply`. For development,
@@ -18,6 +18,7 @@ from . import (
     mmengine_sync_bn,
     mmpretrain,
     mmrazor,
+    scipy,
     torch,
     torchvision,
 )
@@ -44,6 +45,7 @@ __all__ = [
     'mmpretrain',
     'mmrazor',
     'patch',
+    'scipy',
     'table',
     'torch',
     'torchvision',
@@ -61,7 +63,7 @@ def apply() -> None:
     _apply_to('torchvision')
     # mmcv's patches import its operators, which import torchvision.
     check_mmcv_ops()
-    for library in ('torch', 'mmcv', 'mmengine', 'mmpretrain', 'mmrazor', 'mmdet'):
+    for library in ('torch', 'scipy', 'mmcv', 'mmengine', 'mmpretrain', 'mmrazor', 'mmdet'):
         _apply_to(library)
 
 

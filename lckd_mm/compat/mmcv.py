@@ -1,4 +1,4 @@
-"""Patches of mmcv's operators, and the check that they load."""
+"""Patches of mmcv, and the check that they load."""
 
 import importlib
 from collections.abc import Callable
@@ -99,3 +99,28 @@ def _is_cpu_bfloat16(value: Any) -> bool:
 
 def _to_bfloat16(value: Any) -> Any:
     return value.bfloat16() if isinstance(value, Tensor) and value.dtype == torch.float32 else value
+
+
+@patch(
+    ('mmcv.image.photometric', 'mmcv.image', 'mmcv'),
+    'adjust_hue',
+    library='mmcv',
+    versions='>=2.0.0,<=2.1.0',
+    issue='none known',
+    reason='ColorJitter(hue=...) and adjust_hue with a negative factor fail: numpy 2 does not convert negative numbers to uint8',
+    until='mmcv computes the shift modulo 256',
+)
+def mmcv_negative_hue(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Compute the shift of the hue modulo 256, as numpy 1 did."""
+
+    def adjust_hue(img: Any, hue_factor: float, backend: Any = None) -> Any:
+        return original(img, _HueFactor(hue_factor), backend)
+
+    return adjust_hue
+
+
+class _HueFactor(float):
+    """A factor whose product with 255 is a number of type uint8: C truncates towards zero, and keeps the lowest eight bits."""
+
+    def __mul__(self, other: Any) -> int:
+        return int(float(self) * other) % 256

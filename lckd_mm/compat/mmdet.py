@@ -1,8 +1,12 @@
-"""Patch of mmdet."""
+"""Patches of mmdet."""
 
+import types
+from collections.abc import Callable
 from typing import Any
 
-from .patching import patch
+import numpy as np
+
+from .patching import NumpyWith, patch
 
 
 def _has_no_loss_cls() -> bool:
@@ -23,3 +27,39 @@ def _has_no_loss_cls() -> bool:
 )
 def mmdet_ssd_head(_: Any) -> None:
     """Let the attribute be None, which has no custom class channels."""
+
+
+@patch(
+    'mmdet.evaluation.functional.ytviseval',
+    'np',
+    library='mmdet',
+    versions='>=3.1,<=3.3.0',
+    issue='none known',
+    reason="YouTubeVISMetric fails after the evaluation: module 'numpy' has no attribute 'float', which numpy 1.24 removed",
+    until='an mmdet after 3.3.0 uses float',
+    is_needed=lambda: not hasattr(np, 'float'),
+)
+def mmdet_youtube_vis(_: types.ModuleType) -> types.ModuleType:
+    """Let ``np.float`` be ``float``, as it was."""
+    return NumpyWith(float=float)
+
+
+@patch(
+    'mmdet.evaluation.metrics.flickr30k_metric:Flickr30kMetric',
+    'merge_boxes',
+    library='mmdet',
+    versions='>=3.3,<=3.3.0',
+    issue='none known',
+    reason="Flickr30kMetric(merge_boxes=True) fails for a phrase with several boxes: module 'numpy' has no attribute 'boxes'",
+    until='an mmdet after 3.3.0 reads np_boxes',
+)
+def mmdet_flickr30k_boxes(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the smallest box that contains all boxes."""
+
+    def merge_boxes(self: Any, boxes: list[list[int]]) -> list[list[int]]:
+        if len(boxes) == 1:
+            return original(self, boxes)  # type: ignore[no-any-return]
+        corners = np.asarray(boxes)
+        return [[*corners[:, :2].min(0), *corners[:, 2:].max(0)]]
+
+    return merge_boxes

@@ -2,11 +2,13 @@
 
 import importlib
 import importlib.util
+import types
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
-from .patching import patch
+import numpy as np
+
+from .patching import NumpyWith, patch
 
 # What the multimodal models of mmpretrain import and transformers 5 lacks.
 _TRANSFORMERS_NAMES = ('apply_chunking_to_forward', 'find_pruneable_heads_and_indices', 'GenerationMixin')
@@ -54,7 +56,22 @@ def mmpretrain_student_prototypes(original: Callable[..., Any]) -> Callable[...,
         model = getattr(runner.model, 'module', runner.model)
         if hasattr(model, 'distiller') and hasattr(model, 'architecture'):
             # The hook reads nothing but the model.
-            runner = SimpleNamespace(model=model.architecture)
+            runner = types.SimpleNamespace(model=model.architecture)
         return original(self, runner)
 
     return before_val
+
+
+@patch(
+    'mmpretrain.evaluation.metrics.retrieval',
+    'np',
+    library='mmpretrain',
+    versions='>=1.0,<2',
+    issue='none known',
+    reason="RetrievalRecall and RetrievalAveragePrecision fail: module 'numpy' has no attribute 'in1d', which numpy 2.4 removed",
+    until='mmpretrain uses numpy.isin',
+    is_needed=lambda: not hasattr(np, 'in1d'),
+)
+def mmpretrain_retrieval(_: types.ModuleType) -> types.ModuleType:
+    """Let ``np.in1d`` be ``np.isin`` of flat arrays."""
+    return NumpyWith(in1d=lambda values, others: np.isin(np.ravel(values), others))

@@ -5,14 +5,17 @@ import importlib.metadata
 import inspect
 import os
 import pkgutil
+import types
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..dependencies import is_accepted
 from ..errors import ConfigValueError, unknown_name
 
-__all__ = ['DISABLE_VARIABLE', 'PATCHES', 'Patch', 'check_disabled_names', 'has_no_gpu', 'patch']
+__all__ = ['DISABLE_VARIABLE', 'PATCHES', 'NumpyWith', 'Patch', 'check_disabled_names', 'has_no_gpu', 'patch']
 
 DISABLE_VARIABLE = 'LCKD_DISABLE_PATCH'
 """Environment variable with the comma-separated names of patches that are not applied.
@@ -114,6 +117,27 @@ def patch(
         return PATCHES[name]
 
     return register
+
+
+class NumpyWith(types.ModuleType):
+    """numpy with the removed names that one module uses; numpy itself stays as it is.
+
+    Args:
+        **names: The names and their values.
+
+    Example:
+        >>> np = NumpyWith(float=float)
+        >>> np.zeros(2, dtype=np.float)
+        array([0., 0.])
+    """
+
+    def __init__(self, **names: Any) -> None:
+        super().__init__('numpy')
+        self.__dict__.update(names)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a name of numpy."""
+        return getattr(np, name)
 
 
 def check_disabled_names() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lckd_mm.state_dicts import STUDENT_PREFIX, TensorWrites
+from lckd_mm.state_dicts import STUDENT_PREFIX, TensorWrites, is_observed
 
 
 class LoadedTensors:
@@ -37,7 +37,7 @@ class LoadedTensors:
         self._in_file = {
             key.removeprefix(self._prefix): tuple(value.shape)
             for key, value in state.items()
-            if isinstance(value, Tensor)
+            if isinstance(value, Tensor) and is_observed(key)
         }
         self._in_model = self._students(writes.shapes())
         self.missing = [key for key in self._students(writes.untouched()) if self._shape_in_file(key) is None]

@@ -62,18 +62,16 @@ class CheckpointMatchHook(Hook):
             _check_training_state(checkpoint, path, is_converted, has_student(model.state_dict()))
         # EMAHook and mmengine read the state dict under this key; a file may contain the state dict alone.
         checkpoint['state_dict'] = rename_keys(matched, str) if matched is checkpoint else matched
-        if is_converted:
-            if 'ema_state_dict' in checkpoint:
-                checkpoint['ema_state_dict'] = _match_averages(checkpoint['ema_state_dict'], model)
-            kinds = ('the student alone', 'a distillation')
-            print_log(
-                f'The student is loaded from {path}, a checkpoint of {kinds[has_student(state)]}.', logger='current'
-            )
+        if is_converted and 'ema_state_dict' in checkpoint:
+            checkpoint['ema_state_dict'] = _match_averages(checkpoint['ema_state_dict'], model)
+        kind = ' (a checkpoint of {})'.format('the student alone' if has_student(matched) else 'a distillation')
         writes, is_resumed = TensorWrites(model), bool(runner._resume)
 
         def check(*_: Any) -> None:
             handle.remove()
-            _check_loaded(writes, LoadedTensors(writes, matched, model), model, path, is_resumed)
+            _check_loaded(
+                writes, LoadedTensors(writes, matched, model), model, path, kind if is_converted else '', is_resumed
+            )
 
         # mmengine calls it when the model is loaded, before it loads the state of the optimizer.
         handle = model.register_load_state_dict_post_hook(check)
@@ -112,7 +110,9 @@ def _check_training_state(checkpoint: dict, path: str, is_converted: bool, is_di
         )
 
 
-def _check_loaded(writes: TensorWrites, loaded: LoadedTensors, model: nn.Module, path: str, is_resumed: bool) -> None:
+def _check_loaded(
+    writes: TensorWrites, loaded: LoadedTensors, model: nn.Module, path: str, kind: str, is_resumed: bool
+) -> None:
     """Raise an error or log a warning if a part of the model is not loaded."""
     if loaded.is_nothing:
         raise ConfigValueError(
@@ -127,11 +127,11 @@ def _check_loaded(writes: TensorWrites, loaded: LoadedTensors, model: nn.Module,
                 f'another shape; use the config of the interrupted training, or load_from={path!r} without resume.'
             )
     if loaded.is_complete:
-        print_log(f'Loaded {loaded.counts} from {path}.', logger='current')
+        print_log(f'Loaded {loaded.counts} from {path}{kind}.', logger='current')
         return
     hint = f'; {_fix(loaded, path)}' if loaded.is_teacher else ''
     print_log(
-        f'Loaded only {loaded.counts} from {path}; the others keep their initial values: {loaded.differences}{hint}.',
+        f'Loaded only {loaded.counts} from {path}{kind}; the others keep their initial values: {loaded.differences}{hint}.',
         logger='current',
         level=logging.WARNING,
     )
