@@ -4,6 +4,7 @@ All loaders of mmengine (local, http, torchvision, open-mmlab, mmcls, s3, pavi) 
 `torch.load`, `torch.save` and `load_url` of that module.
 """
 
+import contextlib
 import os
 import sys
 import types
@@ -110,13 +111,16 @@ def mmengine_pretrained_init(original: Callable[..., None]) -> Callable[..., Non
 
     def __call__(self: Any, module: Any) -> None:  # noqa: N807  (replaces this method)
         writes = TensorWrites(module)
-        original(self, module)
+        with contextlib.suppress(AssertionError):
+            # mmengine asserts that a key begins with the prefix.
+            original(self, module)
         num_tensors = len(writes.shapes())
         if num_tensors and not writes.written():
             prefix = '' if self.prefix is None else f' below prefix={self.prefix!r}'
             raise ConfigValueError(
                 f'init_cfg of {type(module).__name__}: 0 of its {num_tensors} tensors match checkpoint={self.checkpoint!r}{prefix} by '
-                "name and shape: give a checkpoint of this module, or add the prefix of its keys, prefix='backbone.' for example."
+                "name and shape: give a checkpoint of this module, or the prefix of its keys, for example 'backbone.', or "
+                "'architecture.backbone.' in a checkpoint of a distillation."
             )
 
     return __call__

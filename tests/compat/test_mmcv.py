@@ -1,10 +1,12 @@
 """mmcv's operators with feature maps of any layout, and with bfloat16 on the CPU."""
 
+import colorsys
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import mmcv._ext
+import numpy as np
 import pytest
 import torch
 from mmcv.ops import DeformConv2d, ModulatedDeformConv2d, PSAMask, RoIAlign, nms, soft_nms
@@ -156,3 +158,23 @@ def test_mmcv_without_operators_is_reported_with_the_command_that_builds_them(mo
     monkeypatch.setitem(sys.modules, 'mmcv._ext', None)
     with pytest.raises(ImportError, match=r'operators of mmcv .* MMCV_WITH_OPS=1 pip install'):
         compat.check_mmcv_ops()
+
+
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+@pytest.mark.parametrize('factor', [-0.5, -0.2, 0.0, 0.2, 0.5])
+def test_hue_is_shifted_in_both_directions(factor: float, backend: str) -> None:
+    # Pure red, and gray, which has no hue.
+    image = np.array([[[0, 0, 255], [90, 90, 90]]], dtype=np.uint8)
+    shifted = mmcv.adjust_hue(image, factor, backend)
+    red, green, blue = colorsys.hsv_to_rgb(factor % 1, 1, 1)
+    # The hue is truncated to 1/255 of the circle, and rounded in two conversions; one step changes a channel by 6.
+    np.testing.assert_allclose(shifted[0, 0], [255 * blue, 255 * green, 255 * red], atol=12)
+    np.testing.assert_array_equal(shifted[0, 1], image[0, 1])
+
+
+def test_color_jitter_of_mmpretrain_shifts_the_hue() -> None:
+    from mmpretrain.datasets.transforms import ColorJitter
+
+    image = np.full((4, 4, 3), (20, 120, 220), dtype=np.uint8)
+    jitter = ColorJitter(hue=(-0.3, -0.3))
+    assert not np.array_equal(jitter(dict(img=image.copy()))['img'], image)

@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from mmpretrain.registry import METRICS
 
 import lckd_mm
 from tests.helpers.processes import run_python
@@ -19,6 +21,14 @@ else:
     raise AssertionError
 """
 
+# Of the first image, the first and the third result are relevant; of the second image, only the third.
+SAMPLES = [
+    dict(pred_score=torch.tensor([0.9, 0.5, 0.7]), gt_label=torch.tensor([0, 1])),
+    dict(pred_score=torch.tensor([0.9, 0.5, 0.7]), gt_label=torch.tensor([1])),
+]
+RANKED = [[0, 2, 1], [0, 2, 1]]
+RELEVANT = [[0, 1], [1]]
+
 
 @pytest.mark.parametrize('has_modules', [True, False])
 def test_a_current_transformers_does_not_prevent_the_import(tmp_path: Path, has_modules: bool) -> None:
@@ -33,3 +43,18 @@ def test_a_current_transformers_does_not_prevent_the_import(tmp_path: Path, has_
     root = Path(lckd_mm.__file__).parents[1]
     done = run_python('-W', 'ignore', '-c', SCRIPT, PYTHONPATH=os.pathsep.join([str(tmp_path), str(root)]))
     assert done.returncode == 0, done.stderr
+
+
+def test_recall_of_a_retrieval() -> None:
+    recall = METRICS.build(dict(type='RetrievalRecall', topk=(1, 3)))
+    recall.process({}, SAMPLES)
+    assert recall.evaluate(2) == {'retrieval/Recall@1': 50.0, 'retrieval/Recall@3': 100.0}
+    assert [value.item() for value in type(recall).calculate(RANKED, RELEVANT, 1, 'index', 'index')] == [50.0]
+
+
+def test_average_precision_of_a_retrieval() -> None:
+    metric = METRICS.build(dict(type='RetrievalAveragePrecision', topk=3))
+    metric.process({}, SAMPLES)
+    (value,) = metric.evaluate(2).values()
+    # Precision at each relevant rank: (1/1 + 2/3) / 2 for the first image, 1/3 for the second.
+    assert value == pytest.approx(100 * ((1 + 2 / 3) / 2 + 1 / 3) / 2)
