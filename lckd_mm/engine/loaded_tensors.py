@@ -72,14 +72,17 @@ class LoadedTensors:
     @property
     def differences(self) -> str:
         """The number and the names of the tensors that are not loaded."""
-        differences = []
-        if self.mismatched:
-            key = self.mismatched[0]
-            shapes = f'{self._in_file[key]} in the file, {self._in_model[key]} in the model'
-            differences.append(f'{list_keys(self.mismatched)} have another shape ({key}: {shapes})')
-        if self.missing:
-            differences.append(f'{list_keys(self.missing)} are missing in the file')
-        return '; '.join(differences)
+        missing = f'{list_keys(self.missing)} are missing in the file' if self.missing else ''
+        return '; '.join(filter(None, (self.mismatch, missing)))
+
+    @property
+    def mismatch(self) -> str:
+        """The number and the names of the tensors of another shape, empty if there are none."""
+        if not self.mismatched:
+            return ''
+        key = self.mismatched[0]
+        shapes = f'{self._in_file[key]} in the file, {self._in_model[key]} in the model'
+        return f'{list_keys(self.mismatched)} have another shape ({key}: {shapes})'
 
     @property
     def content(self) -> str:

@@ -90,9 +90,10 @@ def test_evaluation_of_another_model_ends_with_one_sentence(
     assert "wide.pth' does not match the model: 1 of the 102 tensors" in sentence(test, arguments, capsys)
 
 
-@pytest.mark.parametrize('kind', ['plain', 'distillation'])
-@pytest.mark.parametrize('checkpoint', ['plain.pth', 'distillation.pth'])
-def test_training_starts_from_each_kind_of_checkpoint(kind: str, checkpoint: str, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(('kind', 'checkpoint'), [('plain', 'distillation.pth'), ('distillation', 'plain.pth')])
+def test_training_starts_from_the_other_kind_of_checkpoint(
+    kind: str, checkpoint: str, folder: Path, tmp_path: Path
+) -> None:
     train.main([str(folder / f'{kind}.py'), *options(tmp_path, FROZEN, f'load_from={folder / checkpoint}')])
     assert saved_head(tmp_path).tolist() == [0, 100, 0]
 

@@ -115,8 +115,9 @@ def _check_loaded(
 ) -> None:
     """Raise an error or log a warning if a part of the model is not loaded."""
     if loaded.is_nothing:
+        reason = loaded.mismatch or f'and the file contains {loaded.content}'
         raise ConfigValueError(
-            f'{path!r} does not match the model: {loaded.counts} are loaded, and the file contains {loaded.content}; {_fix(loaded, path)}.'
+            f'{path!r} does not match the model: {loaded.counts} are loaded, {reason}; {_fix(loaded, path)}.'
         )
     if is_resumed:
         trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
