@@ -170,8 +170,14 @@ class TensorWrites:
         self._before = {key: (tensor, tensor._version) for key, tensor in self._tensors().items()}
 
     def _tensors(self) -> dict[str, Tensor]:
-        state = self._model.state_dict(keep_vars=True)
-        return {key: value for key, value in state.items() if isinstance(value, Tensor) and is_observed(key)}
+        # `state_dict` may omit tensors, that of a model with LoRA for example.
+        return {
+            key: tensor
+            for prefix, module in self._model.named_modules()
+            for name, tensor in (module._parameters | module._buffers).items()
+            if tensor is not None and name not in module._non_persistent_buffers_set
+            if is_observed(key := f'{prefix}.{name}' if prefix else name)
+        }
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all observed tensors by key."""

@@ -75,3 +75,11 @@ def test_writes_are_told_apart_by_tensor(distillation: nn.Module) -> None:
     assert set(writes.written()) == {'backbone.conv1.weight', 'head.fc.bias'}
     assert set(writes.written()) | set(writes.untouched()) == set(writes.shapes())
     assert not any('num_batches_tracked' in key for key in writes.shapes())
+
+
+def test_all_parameters_and_persistent_buffers_are_observed(distillation: nn.Module) -> None:
+    model = copy.deepcopy(distillation.architecture)
+    expected = {key for key in model.state_dict() if 'num_batches_tracked' not in key}
+    # As a model with LoRA does, whose checkpoints contain only the added weights.
+    model._register_state_dict_hook(lambda *_: {})
+    assert set(TensorWrites(model).shapes()) == expected
