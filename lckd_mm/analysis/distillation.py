@@ -8,6 +8,7 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 from lckd_mm.checkpoint import load_data
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
+from lckd_mm.state_dicts import unwrap_keys
 
 from .configs import load_config
 
@@ -23,7 +24,7 @@ def load_distillation(config: str, checkpoint: str | None = None) -> tuple[Confi
         tuple[Config, BaseModel]: The config and the model.
 
     Raises:
-        ConfigValueError: The config is not that of a distillation.
+        ConfigValueError: The config is not that of a distillation, or the checkpoint is not one of its training.
         ConfigFileNotFoundError: The config or the checkpoint does not exist.
     """
     cfg = load_config(config)
@@ -43,7 +44,14 @@ def load_distillation(config: str, checkpoint: str | None = None) -> tuple[Confi
             raise ConfigFileNotFoundError(
                 f'checkpoint {checkpoint!r} does not exist: give the path of an existing file.'
             ) from error
-        model.load_state_dict(data['state_dict'])
+        try:
+            model.load_state_dict(unwrap_keys(data.get('state_dict', data)))
+        except RuntimeError as error:
+            reason = ' '.join(str(error).partition(':')[2].split())
+            raise ConfigValueError(
+                f'checkpoint {checkpoint!r} does not match the distillation {config!r} ({reason[:200]}...): give a checkpoint of a '
+                'training with this config, which contains student and adapters.'
+            ) from error
     return cfg, model.eval()
 
 

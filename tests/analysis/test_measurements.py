@@ -14,6 +14,7 @@ from lckd_mm.analysis.distillation import load_distillation
 from lckd_mm.analysis.padding import PADDINGS, measure_padding
 from lckd_mm.cli import gradients, padding
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
+from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import classifier, distillation_config
 from tests.helpers.tiny_configs import write_config, write_images
 from tests.helpers.tools import ROOT
@@ -106,3 +107,11 @@ def test_only_a_distillation_is_measured(tmp_path: Path) -> None:
 def test_checkpoint_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigFileNotFoundError, match=r"checkpoint 'none\.pth' does not exist"):
         load_distillation(str(write_config(tmp_path, distillation())), 'none.pth')
+
+
+@pytest.mark.parametrize('content', ['student', 'nothing'])
+def test_checkpoint_of_another_training_is_one_sentence(content: str, tmp_path: Path) -> None:
+    state = build_model(classifier()).state_dict() if content == 'student' else {}
+    torch.save(dict(state_dict=state), tmp_path / 'other.pth')
+    with pytest.raises(ConfigValueError, match=r"other\.pth' does not match the distillation .*Missing key"):
+        load_distillation(str(write_config(tmp_path, distillation())), str(tmp_path / 'other.pth'))
