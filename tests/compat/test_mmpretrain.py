@@ -46,14 +46,14 @@ def test_a_current_transformers_does_not_prevent_the_import(tmp_path: Path, has_
 
 
 def test_recall_of_a_retrieval() -> None:
-    recall = METRICS.build(dict(type='RetrievalRecall', topk=(1, 3)))
+    recall = METRICS.build(dict(type='mmpretrain.RetrievalRecall', topk=(1, 3)))
     recall.process({}, SAMPLES)
     assert recall.evaluate(2) == {'retrieval/Recall@1': 50.0, 'retrieval/Recall@3': 100.0}
     assert [value.item() for value in type(recall).calculate(RANKED, RELEVANT, 1, 'index', 'index')] == [50.0]
 
 
 def test_average_precision_of_a_retrieval() -> None:
-    metric = METRICS.build(dict(type='RetrievalAveragePrecision', topk=3))
+    metric = METRICS.build(dict(type='mmpretrain.RetrievalAveragePrecision', topk=3))
     metric.process({}, SAMPLES)
     (value,) = metric.evaluate(2).values()
     # Precision at each relevant rank: (1/1 + 2/3) / 2 for the first image, 1/3 for the second.
