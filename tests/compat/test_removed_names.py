@@ -44,4 +44,5 @@ def test_names_that_numpy_lacks_are_patched_or_unreachable() -> None:
         for path in root.rglob('*.py'):
             if '.mim' not in path.parts:
                 found |= {f'{path.relative_to(root.parent).as_posix()} np.{name}' for name in missing_names(path)}
-    assert found == set(EXPECTED)
+    # Another version of the packages may have fewer.
+    assert found <= set(EXPECTED)
