@@ -61,8 +61,10 @@ def sentence(verb: Any, arguments: list[str], capsys: pytest.CaptureFixture) -> 
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize('kind', ['plain', 'distillation'])
-@pytest.mark.parametrize('checkpoint', ['plain.pth', 'distillation.pth', 'student.pth'])
+@pytest.mark.parametrize(
+    ('kind', 'checkpoint'),
+    [('plain', 'distillation.pth'), ('distillation', 'plain.pth'), ('distillation', 'student.pth')],
+)
 def test_student_is_evaluated_from_each_kind_of_checkpoint(
     kind: str, checkpoint: str, folder: Path, tmp_path: Path
 ) -> None:
