@@ -8,6 +8,10 @@ from torch import Tensor
 from .pooling import Size
 
 
+class UnknownGridError(ValueError):
+    """Tokens have to be pooled, but their height and width are not given."""
+
+
 class Grid(NamedTuple):
     """The arrangement of the positions of a map, row by row.
 

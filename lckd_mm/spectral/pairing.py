@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .grids import Grid, resolve_grids
+from .grids import Grid, UnknownGridError, resolve_grids
 from .pooling import Size, average_pool
 
 
@@ -85,7 +85,7 @@ def common_size(x: Tensor, y: Tensor, grid_x: Grid | None, grid_y: Grid | None) 
     if have_tokens and may_be_equal and num_positions(x) == num_positions(y):
         return None
     if grid_x is None or grid_y is None:
-        raise ValueError(
+        raise UnknownGridError(
             f'{_describe(x)} and {_describe(y)} have to be pooled to a common size, but height and width of the tokens are not given: '
             'give them as `grids`, or tap two maps of the same size.'
         )

@@ -1,0 +1,266 @@
+"""Taps that yield tokens: their height and width follow from the size of the images, for transformers of both codebases."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lckd_mm.models.distillers.token_grids import TokenGrids
+from lckd_mm.models.utils import build_model
+from lckd_mm.spectral import Grid
+from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, spectral_distiller, train_step
+
+# Heights and widths in pixels. With patches of 16 they have 36 tokens in 4 x 9, 9 x 4, 6 x 6 and 2 x 18; the last has patches that
+# are padded at the border.
+SIZES = [(64, 144), (144, 64), (96, 96), (32, 288), (61, 139)]
+
+
+def _classifier(**backbone: Any) -> dict[str, Any]:
+    config = classifier()
+    config['backbone'] = backbone
+    config['head'].update(in_channels=backbone.pop('out_channels'))
+    return config
+
+
+def _vit(**options: Any) -> dict[str, Any]:
+    arch = dict(embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=16)
+    defaults = dict(img_size=64, patch_size=16, out_type='featmap', final_norm=False, out_channels=8)
+    return _classifier(**dict(defaults, type='VisionTransformer', arch=arch, **options))
+
+
+def _segmentor(**backbone: Any) -> dict[str, Any]:
+    head = dict(type='FCNHead', in_channels=backbone.pop('out_channels'), channels=4, num_classes=3, in_index=-1)
+    return dict(type='EncoderDecoder', _scope_='mmseg', backbone=backbone, decode_head=head)
+
+
+def _swin_of_mmpretrain() -> dict[str, Any]:
+    arch = dict(embed_dims=8, depths=[1, 1, 1], num_heads=[1, 1, 1])
+    return _classifier(
+        type='SwinTransformer',
+        arch=arch,
+        img_size=64,
+        window_size=4,
+        pad_small_map=True,
+        out_indices=(2,),
+        out_channels=32,
+    )
+
+
+def _swin_of_mmseg() -> dict[str, Any]:
+    return _segmentor(
+        type='SwinTransformer',
+        embed_dims=8,
+        depths=(1, 1),
+        num_heads=(1, 1),
+        strides=(4, 2),
+        out_indices=(0, 1),
+        window_size=4,
+        out_channels=16,
+    )
+
+
+def _mit_of_mmseg() -> dict[str, Any]:
+    return _segmentor(
+        type='MixVisionTransformer',
+        embed_dims=4,
+        num_stages=3,
+        num_layers=[1, 1, 1],
+        num_heads=[1, 1, 1],
+        patch_sizes=[7, 3, 3],
+        strides=[4, 2, 2],
+        sr_ratios=[4, 2, 1],
+        out_indices=(0, 1, 2),
+        mlp_ratio=2,
+        out_channels=4,
+    )
+
+
+def _record(tap: Any, recorded: dict) -> Any:
+    def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
+        recorded[str(tap)] = output if isinstance(tap, str) else output[tap['data_idx']]
+
+    return hook
+
+
+# Model, taps, and for each tap its stride and its number of class tokens.
+MODELS = {
+    'ViT': (
+        _vit(),
+        ['backbone.patch_embed.projection', 'backbone.layers.0', 'backbone.layers.1'],
+        [(16, 0), (16, 1), (16, 1)],
+    ),
+    'ViT, first linear layers': (
+        _vit(),
+        ['backbone.patch_embed.projection', 'backbone.layers.0.ffn.layers.0.0', 'backbone.layers.1.ffn.layers.0.0'],
+        [(16, 0), (16, 1), (16, 1)],
+    ),
+    'Swin of mmpretrain': (
+        _swin_of_mmpretrain(),
+        [dict(source=f'backbone.stages.{i}', data_idx=0) for i in range(3)],
+        [(4, 0), (8, 0), (16, 0)],
+    ),
+    'Swin of mmseg': (
+        _swin_of_mmseg(),
+        [dict(source='backbone.stages.0', data_idx=2), dict(source='backbone.stages.0', data_idx=0)],
+        [(4, 0), (8, 0)],
+    ),
+    'MiT of mmseg': (_mit_of_mmseg(), [f'backbone.layers.{i}.2' for i in range(3)], [(4, 0), (8, 0), (16, 0)]),
+    'MiT of mmseg, inside a block': (
+        _mit_of_mmseg(),
+        ['backbone.layers.0.1.0.norm1', 'backbone.layers.1.1.0.norm1', 'backbone.layers.2.1.0.norm1'],
+        [(4, 0), (8, 0), (16, 0)],
+    ),
+}
+
+
+def _norms(maps: list[Tensor]) -> Tensor:
+    """Spectral norms by PyTorch's own pooling and SVD, in float64."""
+    norms = []
+    for x, y in pairwise(maps):
+        size = [min(a, b) for a, b in zip(x.shape[2:], y.shape[2:])]
+        x, y = (F.adaptive_avg_pool2d(feature.double(), size).flatten(2) for feature in (x, y))
+        norms.append(torch.linalg.svdvals(x @ y.mT / x.shape[2])[:, 0])
+    return torch.stack(norms)
+
+
+def _to_map(record: Tensor, stride: int, num_prefix: int, size: tuple) -> Tensor:
+    if record.dim() == 4:
+        return record
+    grid = [-(-length // stride) for length in size]
+    return record[:, num_prefix:].mT.unflatten(2, grid)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_norms_of_tokens_are_those_of_their_maps(name: str, batch: tuple) -> None:
+    config, taps, geometry = MODELS[name]
+    # The student has convolutional maps at the same places, so both networks have grids of their own.
+    student_taps = [f'backbone.layer{i}' for i in range(1, len(taps) + 1)]
+    connectors = dict(norms=dict(type='SpectralNormConnector', method='svd'))
+    distiller = spectral_distiller(student_taps=student_taps, teacher_taps=taps, connectors=connectors)
+    model = build_distillation(distiller, teacher=config)
+    model.init_weights()
+    recorded: dict[str, Tensor] = {}
+    for tap in taps:
+        module = model.teacher.get_submodule(tap if isinstance(tap, str) else tap['source'])
+        # The forward pass of the teacher ends in the hook of its last tap.
+        module.register_forward_hook(_record(tap, recorded), prepend=True)
+    for size in SIZES:
+        losses = train_step(model, (torch.randn(2, 3, *size), batch[1][:2]))
+        assert losses['distill.loss_lipschitz'].isfinite()
+        maps = [_to_map(recorded[str(tap)], *place, size) for tap, place in zip(taps, geometry)]
+        norms = model.distiller.spectral_norms['loss_lipschitz']['teacher']
+        expected = _norms(maps)
+        for row in range(len(expected)):
+            pair = [recorded[str(tap)] for tap in taps[row : row + 2]]
+            if all(record.dim() == 3 for record in pair) and pair[0].shape[1] == pair[1].shape[1]:
+                # Nothing is pooled, so a class token takes part.
+                x, y = (record.double().mT for record in pair)
+                expected[row] = torch.linalg.svdvals(x @ y.mT / x.shape[2])[:, 0]
+        torch.testing.assert_close(norms, expected.float(), rtol=1e-4, atol=1e-7)
+
+
+def test_a_transformer_teaches_a_transformer_of_other_patches(batch: tuple) -> None:
+    arch = dict(embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=16)
+    student = _vit()
+    student['backbone'].update(patch_size=32, with_cls_token=False, arch=arch)
+    taps = ['backbone.patch_embed.projection', 'backbone.layers.1']
+    model = build_distillation(spectral_distiller(taps=taps), architecture=student, teacher=_vit())
+    model.init_weights()
+    train_step(model, (torch.randn(2, 3, 64, 160), batch[1][:2]))
+    networks = model.distiller.network_taps
+    grids = [
+        networks[side].token_grids.find(('tap1', 0, None, 0), n, (64, 160)) for side, n in ((True, 10), (False, 41))
+    ]
+    assert grids == [Grid(2, 5), Grid(4, 10, 1)]
+
+
+def test_the_tokens_of_windows_are_not_pooled() -> None:
+    taps = ['backbone.stages.0.blocks.0.attn.w_msa', dict(source='backbone.stages.1', data_idx=0)]
+    distiller = spectral_distiller(student_taps=TAPS[:2], teacher_taps=taps)
+    with pytest.raises(ValueError, match=r"taps 'backbone.stages.0.blocks.0.attn.w_msa' and .* batch size \d+ and y"):
+        build_distillation(distiller, teacher=_swin_of_mmpretrain())
+
+
+class _Tokens(nn.Module):
+    """Stands for a backbone whose number of tokens does not depend on the image."""
+
+    def __init__(self, num_tokens: int) -> None:
+        super().__init__()
+        self.num_tokens = num_tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool1d(x.flatten(2), self.num_tokens).mT
+
+
+@pytest.mark.parametrize('grid', [None, (4, 9), (2, 17, 2)])
+def test_tokens_that_do_not_follow_the_image_need_a_grid(grid: tuple | None, batch: tuple) -> None:
+    teacher = build_model(classifier())
+    teacher.backbone.layer2.add_module('tokens', _Tokens(36))
+    teacher.backbone.layer2.forward = lambda x: _call_both(teacher.backbone.layer2, x)
+    tap = dict(source='backbone.layer2.tokens', **({} if grid is None else dict(grid=grid)))
+    distiller = spectral_distiller(student_taps=TAPS[1:3], teacher_taps=[tap, 'backbone.layer3'])
+    if grid is not None:
+        model = build_distillation(distiller, teacher=teacher)
+        model.init_weights()
+        assert train_step(model, batch)['distill.loss_lipschitz'].isfinite()
+        return
+    message = (
+        r"teacher's taps \['backbone.layer2.tokens'\] cannot be paired: 36 tokens and a map of 64 positions .* "
+        r"give them, dict\(source='backbone.layer2.tokens', grid=\(h, w\)\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_distillation(distiller, teacher=teacher)
+
+
+def _call_both(stage: nn.Sequential, x: Tensor) -> Tensor:
+    *blocks, tokens = stage
+    for block in blocks:
+        x = block(x)
+    tokens(x)
+    return x
+
+
+def _count(stride: tuple, rounds_up: bool, num_prefix: int, size: tuple) -> int:
+    grid = [-(-n // s) if rounds_up else n // s for n, s in zip(size, stride)]
+    return grid[0] * grid[1] + num_prefix
+
+
+PROBES = [(128, 128), (128, 192), (129, 127)]
+
+
+@pytest.mark.parametrize('rounds_up', [True, False])
+@pytest.mark.parametrize('num_prefix', [0, 1, 5, 50])
+@pytest.mark.parametrize('stride', [4, 7, 8, 14, 16, 32])
+def test_three_images_determine_the_grid_of_every_size(stride: int, num_prefix: int, rounds_up: bool) -> None:
+    grids = TokenGrids()
+    for size in PROBES:
+        grids.observe('tap', _count((stride, stride), rounds_up, num_prefix, size), size)
+    for height, width in [(64, 144), (800, 1333), (513, 1025), (97, 33), (32, 288)]:
+        num_tokens = _count((stride, stride), rounds_up, num_prefix, (height, width))
+        grid = grids.find('tap', num_tokens, (height, width))
+        assert grid is not None
+        assert (grid.height * stride - height) in range(-stride + 1, stride)
+        assert grid.num_prefix == num_prefix
+        assert grid.num_positions == num_tokens
+        assert grids.find('tap', num_tokens + 1, (height, width)) is None
+
+
+def test_patches_that_are_not_square_are_not_taken_for_square_ones() -> None:
+    # At 128 x 128 pixels, 16 x 4 has as many patches as 8 x 8.
+    for stride in ((16, 4), (4, 16), (16, 8), (32, 8)):
+        for rounds_up in (False, True):
+            grids = TokenGrids()
+            for size in PROBES:
+                grids.observe('tap', _count(stride, rounds_up, 0, size), size)
+            assert grids.find('tap', _count(stride, rounds_up, 0, (128, 256)), (128, 256)) is None
+
+
+def test_a_model_of_one_image_size_has_the_grid_of_its_patch_map() -> None:
+    grids = TokenGrids()
+    grids.observe('tap', 197, (224, 224))
+    assert grids.find('tap', 197, (224, 224)) is None
+    grids.prefer([(14, 14), (1, 1)], (224, 224))
+    assert grids.find('tap', 197, (224, 224)) == Grid(14, 14, 1)
