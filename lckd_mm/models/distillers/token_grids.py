@@ -52,9 +52,6 @@ class TokenGrids:
     def __init__(self) -> None:
         self._rules: dict[Hashable, list[_Rule]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._rules)
-
     def observe(self, key: Hashable, num_tokens: int, image_size: Size) -> None:
         """Keep the rules of a map that explain its number of tokens for an image of (H, W) pixels."""
         if key not in self._rules:
