@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from mmrazor.registry import MODELS as RAZOR_MODELS
 from torch import Tensor, nn
 
 from lckd_mm.models.distillers.token_grids import TokenGrids
@@ -177,6 +178,46 @@ def test_a_transformer_teaches_a_transformer_of_other_patches(batch: tuple) -> N
     assert grids == [Grid(2, 5), Grid(4, 10, 1)]
 
 
+def test_a_transformer_of_one_image_size_is_probed_at_this_size() -> None:
+    arch = dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=16)
+    teacher = _classifier(
+        type='BEiTViT', arch=arch, img_size=48, patch_size=16, out_type='cls_token', final_norm=False, out_channels=8
+    )
+    teacher['neck'] = None
+    taps = ['backbone.patch_embed.projection', 'backbone.layers.0']
+    model = build_distillation(spectral_distiller(student_taps=TAPS[:2], teacher_taps=taps), teacher=teacher)
+    assert model.distiller.network_taps[False].token_grids.find(('tap1', 0, None, 0), 10, (48, 48)) == Grid(3, 3, 1)
+
+
+def test_pooled_tokens_need_their_grid_where_the_size_of_the_images_is_unknown(batch: tuple) -> None:
+    # MMRazor's algorithm does not pass the size to its distiller.
+    def build(grid: dict) -> nn.Module:
+        taps = ['backbone.patch_embed.projection', dict(source='backbone.layers.1', **grid)]
+        distiller = spectral_distiller(student_taps=TAPS[:2], teacher_taps=taps)
+        networks = dict(architecture=classifier(), teacher=_vit())
+        for network in networks.values():
+            network.update(type='ImageClassifier', _scope_='mmpretrain')
+        return RAZOR_MODELS.build(dict(type='SingleTeacherDistill', _scope_='mmrazor', distiller=distiller, **networks))
+
+    with pytest.raises(ValueError, match=r'tokens do not follow from the size of the images; give them, dict\(source='):
+        train_step(build({}), batch)
+    assert train_step(build(dict(grid=(4, 4, 1))), batch)['distill.loss_lipschitz'].isfinite()
+
+
+def test_pooled_tokens_of_an_unprobed_model_need_their_grid(batch: tuple) -> None:
+    def build(grid: dict) -> nn.Module:
+        taps = ['backbone.patch_embed.projection', dict(source='backbone.layers.1', **grid)]
+        # Neither network runs on an image of five channels.
+        options = dict(student_taps=TAPS[:2], teacher_taps=taps, adapters=False, probe_inputs=(5, 64, 64))
+        model = build_distillation(spectral_distiller(**options), teacher=_vit())
+        model.init_weights()
+        return model
+
+    with pytest.raises(ValueError, match=r'do not follow from images of 64 x 64 pixels; give them'):
+        train_step(build({}), batch)
+    assert train_step(build(dict(grid=(4, 4, 1))), batch)['distill.loss_lipschitz'].isfinite()
+
+
 def test_the_tokens_of_windows_are_not_pooled() -> None:
     taps = ['backbone.stages.0.blocks.0.attn.w_msa', dict(source='backbone.stages.1', data_idx=0)]
     distiller = spectral_distiller(student_taps=TAPS[:2], teacher_taps=taps)
@@ -207,6 +248,9 @@ def test_tokens_that_do_not_follow_the_image_need_a_grid(grid: tuple | None, bat
         model.init_weights()
         assert train_step(model, batch)['distill.loss_lipschitz'].isfinite()
         return
+    wrong = [dict(tap, grid=(4, 8)), 'backbone.layer3']
+    with pytest.raises(ValueError, match=r'36 tokens .* correct grid=\(4, 8\), which has another number of tokens'):
+        build_distillation(spectral_distiller(student_taps=TAPS[1:3], teacher_taps=wrong), teacher=teacher)
     message = (
         r"teacher's taps \['backbone.layer2.tokens'\] cannot be paired: 36 tokens and a map of 64 positions .* "
         r"give them, dict\(source='backbone.layer2.tokens', grid=\(h, w\)\)"

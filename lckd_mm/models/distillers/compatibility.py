@@ -67,10 +67,15 @@ def _unknown_grid_error(
     sources = list(dict.fromkeys(taps.source(name) for name in unknown))
     pixels = 'the size of the images' if image_size is None else f'images of {image_size[0]} x {image_size[1]} pixels'
     reason = str(error).partition(', but ')[0]
+    given = next((taps.taps[name].grid for name in unknown if name in taps.taps and taps.taps[name].grid), None)
+    fix = (
+        f'give them, dict(source={sources[0]!r}, grid=(h, w)) for h * w tokens or (h, w, 1) for a further class token'
+        if given is None
+        else f'correct grid={given}, which has another number of tokens, or set `probe_size` to the size of the images that it belongs to'
+    )
     return ConfigValueError(
         f"the {taps.role}'s taps {sources} cannot be paired: {reason}, but height and width of the tokens do not follow from {pixels}; "
-        f'give them, dict(source={sources[0]!r}, grid=(h, w)) for h * w tokens or (h, w, 1) for a further class token, or tap maps of the '
-        'same size.'
+        f'{fix}, or tap maps of the same size.'
     )
 
 

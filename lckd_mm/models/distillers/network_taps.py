@@ -180,9 +180,10 @@ class NetworkTaps:
         for level, feature in enumerate(self.read_maps(name, record_idx, data_idx)):
             if not isinstance(feature, Tensor) or feature.dim() != 3:
                 grids.append(None)
-            elif given is not None:
+            elif given is not None and Grid(*given).num_positions == feature.shape[1]:
                 grids.append(Grid(*given))
             else:
+                # The images of a probe may have another size than those of the training, to which a given grid belongs.
                 grids.append(self.token_grids.find((name, *indices, level), feature.shape[1], image_size))
         return grids
 

@@ -63,18 +63,23 @@ def list_probe_inputs(model: nn.Module, size: Sequence[int] | None, inputs: Any,
     if size is not None:
         sizes = [(size[0], size[1])]
     else:
-        configured = getattr(preprocessor, 'size', None)
-        extra = (
-            [(configured[0], configured[1])] if isinstance(configured, (tuple, list)) and len(configured) == 2 else []
-        )
+        # mmpretrain's name of the image size of a transformer, some of which take no other.
+        configured = [getattr(module, 'img_size', None) for module in model.modules()]
+        configured = [getattr(preprocessor, 'size', None), *(value for value in configured if value is not None)]
         sizes = [first] if first is not None else []
-        sizes += [DEFAULT_SIZES[0], *extra, *DEFAULT_SIZES[1:]]
+        sizes += [DEFAULT_SIZES[0], *filter(None, map(_as_size, configured[:2])), *DEFAULT_SIZES[1:]]
     convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
     first_convolution, mean = next(convolutions, None), getattr(preprocessor, 'mean', None)
     channels = [] if first_convolution is None else [first_convolution.in_channels]
     channels += [mean.numel()] if isinstance(mean, Tensor) else []
     candidates = [(count, *image_size) for image_size in sizes for count in (*channels, 3)]
     return list(dict.fromkeys(candidates))
+
+
+def _as_size(value: Any) -> Size | None:
+    if isinstance(value, int):
+        return value, value
+    return (value[0], value[1]) if isinstance(value, (tuple, list)) and len(value) == 2 else None
 
 
 def make_inputs(inputs: Any, model: nn.Module) -> Any:
