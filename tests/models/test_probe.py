@@ -11,7 +11,6 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from lckd_mm.models.distillers.probe_inputs import list_probe_inputs
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import (
     TAPS,
@@ -45,7 +44,7 @@ def _about_probe(messages: list[str]) -> list[str]:
     return [message for message in messages if 'first training step' in message]
 
 
-def _segmentor(kind: str, in_channels: int, width: int = 4, auxiliary: bool = False, **preprocessor: Any) -> dict:
+def _segmentor(kind: str, in_channels: int, width: int = 4, auxiliary: bool = False) -> dict:
     backbone = dict(type='ResNet', depth=18, in_channels=in_channels, base_channels=width, stem_channels=width)
     head = dict(type='FCNHead', in_channels=8 * width, channels=4, num_classes=3, num_convs=1)
     config = dict(type=kind, _scope_='mmseg', backbone=backbone, decode_head=dict(head, in_index=3))
@@ -54,8 +53,6 @@ def _segmentor(kind: str, in_channels: int, width: int = 4, auxiliary: bool = Fa
         config.update(num_stages=2, decode_head=[dict(head, in_index=3), second])
     if auxiliary:
         config['auxiliary_head'] = dict(head, in_index=2, in_channels=4 * width)
-    if preprocessor:
-        config['data_preprocessor'] = dict(type='SegDataPreProcessor', **preprocessor)
     return config
 
 
@@ -79,20 +76,6 @@ def test_segmentor_of_other_than_three_channels_is_probed(kind: str, in_channels
     losses = train_step(model, _segmentation_batch(in_channels))
     assert losses['distill.loss_lipschitz'].isfinite()
     assert losses['distill.loss_ofd'].isfinite()
-
-
-def test_channels_and_size_are_those_of_the_convolution_and_of_the_preprocessor() -> None:
-    from mmengine.registry import MODELS, DefaultScope
-
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        statistics = dict(mean=[1.0] * 4, std=[1.0] * 4, size=(64, 96))
-        model = MODELS.build(_segmentor('EncoderDecoder', 5, **statistics))
-    sizes = [(128, 128), (64, 96), (224, 224)]
-    expected = [(channels, *size) for size in sizes for channels in (5, 4, 3)]
-    assert list_probe_inputs(model, None, None, None) == expected
-    assert list_probe_inputs(model, None, None, (32, 32))[0] == (5, 32, 32)
-    assert list_probe_inputs(model, (8, 8), None, (32, 32)) == [(5, 8, 8), (4, 8, 8), (3, 8, 8)]
-    assert list_probe_inputs(model, None, dict(rgb=(3, 8, 8)), None) == [dict(rgb=(3, 8, 8))]
 
 
 class TwoInputs(BaseModel):
@@ -274,35 +257,3 @@ def test_networks_without_a_common_probe_size_are_checked_in_the_first_step(warn
     assert len(_about_probe(warnings)) == 1
     assert 'run on no common size' in warnings[0]
     assert len(model.distiller.adapters) == 0
-
-
-def test_views_of_a_self_supervised_model_are_a_list_of_batches() -> None:
-    config = dict(
-        type='SimSiam',
-        _scope_='mmpretrain',
-        backbone=classifier()['backbone'],
-        neck=dict(
-            type='NonLinearNeck',
-            in_channels=32,
-            hid_channels=8,
-            out_channels=8,
-            with_last_bn_affine=False,
-            with_avg_pool=True,
-        ),
-        head=dict(
-            type='LatentPredictHead',
-            loss=dict(type='CosineSimilarityLoss'),
-            predictor=dict(
-                type='NonLinearNeck',
-                in_channels=8,
-                hid_channels=4,
-                out_channels=8,
-                with_avg_pool=False,
-                with_last_bn=False,
-                with_last_bias=True,
-            ),
-        ),
-    )
-    model = build_distillation(spectral_distiller(), architecture=config, teacher=config)
-    losses = _step(model, [torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)])
-    assert losses['distill.loss_lipschitz'].isfinite()
