@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from lckd_mm.models.utils import get_image_size
 from lckd_mm.models.utils.padding import VALID_SHAPE, compute_valid_ratios
 
 from .distillation import build_dataset
@@ -74,7 +75,8 @@ def _log_norms(
     ):
         with recorders:
             network.extract_feat(pixels)
-    distiller.compute_distill_losses(None if is_counted else compute_valid_ratios(image, samples))
+    valid_ratios = None if is_counted else compute_valid_ratios(image, samples)
+    distiller.compute_distill_losses(valid_ratios, get_image_size(image))
     norms = next(iter(distiller.spectral_norms.values()))
     return torch.stack([norms[side][:, 0] for side in ('student', 'teacher')]).log()
 

@@ -11,6 +11,8 @@ connector           ``init_channels(student, teacher)``   receives the channel c
                                                           models are known
 connector, loss     ``accepts_valid_ratios = True``       its ``forward`` takes ``valid_ratios`` (B, 2), the share of height
                                                           and width of each image that is not padding, or None
+connector           ``accepts_grids = True``              its ``forward`` takes ``grids``, the height and width of each of its
+                                                          maps, see :func:`lckd_mm.spectral.transmitting_spectral_norms`
 loss                ``reports_norms = True``              its inputs are spectral norms (pairs, B), kept for the hooks
 recorder            ``overwritten()`` and ``copy``        can detect, and prevent, that an in-place operation changes a record
 recorder            ``requires_annotations = True``       has no record in a forward pass without annotations
@@ -21,6 +23,7 @@ recorder            ``is_pre_activation = True``          its record precedes th
 from typing import Any
 
 __all__ = [
+    'accepts_grids',
     'accepts_valid_ratios',
     'detects_overwriting',
     'is_pre_activation',
@@ -44,6 +47,11 @@ def needs_channels(connector: Any) -> bool:
 def accepts_valid_ratios(component: Any) -> bool:
     """Return whether the ``forward`` of a connector or a loss takes ``valid_ratios``."""
     return bool(getattr(component, 'accepts_valid_ratios', False))
+
+
+def accepts_grids(connector: Any) -> bool:
+    """Return whether the ``forward`` of a connector takes ``grids``."""
+    return bool(getattr(connector, 'accepts_grids', False))
 
 
 def reports_norms(loss: Any) -> bool:

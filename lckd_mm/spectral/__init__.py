@@ -16,10 +16,13 @@ from .functional import (
     transmitting_spectral_norm,
     transmitting_spectral_norms,
 )
+from .grids import Grid, UnknownGridError
 from .pairing import num_channels, pair_feature_maps
 
 __all__ = [
     'METHODS',
+    'Grid',
+    'UnknownGridError',
     'check_method',
     'check_num_iters',
     'num_channels',

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from .grids import Grid
 from .operator import PairOperator
-from .pairing import flatten_positions, grid_size, num_channels, num_positions, position_weights, working_dtype
+from .pairing import flatten_positions, num_channels, num_positions, pair_weights, working_dtype
 from .planning import Plan, make_plan
 from .pooling import Size, average_pool_adjoint
 from .solvers import SOLVERS, GradientFactors
@@ -17,6 +19,7 @@ from .solvers import SOLVERS, GradientFactors
 
 def spectral_norms(
     features: Sequence[Tensor],
+    grids: Sequence[Grid | None],
     sizes: Sequence[Size | None],
     method: str,
     num_iters: int,
@@ -27,7 +30,8 @@ def spectral_norms(
 
     Args:
         features (Sequence[Tensor]): K maps of at least one image.
-        sizes (Sequence[tuple[int, int] | None]): Common grid of each pair; None for tokens that are not pooled.
+        grids (Sequence[Grid | None]): Grid of each map; None for tokens that are not pooled.
+        sizes (Sequence[tuple[int, int] | None]): Common size of each pair; None for tokens that are not pooled.
         method (str): Name of the solver.
         num_iters (int): Number of products with the matrix and with its transpose.
         plan (Plan, optional): Formulation; None chooses the fastest one.
@@ -43,7 +47,7 @@ def spectral_norms(
 
     Example:
         >>> maps = torch.ones(2, 3, 4, 4), torch.ones(2, 5, 2, 2)
-        >>> spectral_norms(maps, [(2, 2)], 'svd', 1, None, None)
+        >>> spectral_norms(maps, [Grid(4, 4), Grid(2, 2)], [(2, 2)], 'svd', 1, None, None)
         tensor([[3.8730, 3.8730]])
     """
     dtype = working_dtype(features)
@@ -62,9 +66,11 @@ def spectral_norms(
     weights: list[Tensor | None] = [None] * len(sizes)
     if valid_ratios is not None:
         ratios = valid_ratios.to(features[0].device)
-        weights = [None if size is None else position_weights(ratios, size, dtype) for size in sizes]
+        weights = [pair_weights(ratios, size, grids[i : i + 2], dtype) for i, size in enumerate(sizes)]
     divisors = [n if w is None else w.sum((1, 2)) for n, w in zip(counts, weights)]
-    options = _Options(method, num_iters, tuple(sizes), tuple(weights), tuple(divisors), dtype, plan, with_gradient)
+    options = _Options(
+        method, num_iters, tuple(grids), tuple(sizes), tuple(weights), tuple(divisors), dtype, plan, with_gradient
+    )
     # Empty slices keep the maps in the graph, so that a second derivative raises an error, without keeping their memory.
     graph_anchors = [feature[:0].clone() if with_gradient else None for feature in features]
     return _SpectralNorms.apply(options, *features, *graph_anchors)[0]
@@ -77,7 +83,8 @@ class _Options:
     Attributes:
         method: Name of the solver.
         num_iters: Number of products with the matrix and with its transpose.
-        sizes: Grid of each pair.
+        grids: Grid of each map; None for tokens that are not pooled.
+        sizes: Common size of each pair; None for tokens that are not pooled.
         weights: Weights of the positions of each pair, (B, 1, N); None means all 1.
         divisors: N of each pair: one number for all images, or (B,).
         dtype: Data type of the computation.
@@ -87,6 +94,7 @@ class _Options:
 
     method: str
     num_iters: int
+    grids: tuple[Grid | None, ...]
     sizes: tuple[Size | None, ...]
     weights: tuple[Tensor | None, ...]
     divisors: tuple[int | Tensor, ...]
@@ -127,7 +135,8 @@ class _SpectralNorms(torch.autograd.Function):
             ctx.mark_non_differentiable(*factors)
             ctx.save_for_backward(*factors, *tensors[len(tensors) // 2 :])
             ctx.options = options
-            ctx.layouts = [_GradientLayout.from_feature(feature) for feature in tensors[: len(tensors) // 2]]
+            maps = zip(tensors[: len(tensors) // 2], options.grids)
+            ctx.layouts = [_GradientLayout.from_feature(feature, grid) for feature, grid in maps]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
@@ -157,13 +166,11 @@ def _pair_operators(options: _Options, maps: Sequence[Tensor], start: int) -> It
 
     def flatten(index: int, size: Size | None) -> Tensor:
         if (index, size) not in flattened:
-            flattened[index, size] = flatten_positions(maps[index], size)
+            flattened[index, size] = flatten_positions(maps[index], size, options.grids[index])
         return flattened[index, size]
 
-    for pair, (size, materialize, pair_weights) in enumerate(
-        zip(options.sizes, options.plan.materialized, options.weights)
-    ):
-        weights = None if pair_weights is None else pair_weights[start : start + len(maps[0])]
+    for pair, (size, materialize, weights) in enumerate(zip(options.sizes, options.plan.materialized, options.weights)):
+        weights = None if weights is None else weights[start : start + len(maps[0])]
         yield PairOperator(flatten(pair, size), flatten(pair + 1, size), materialize, weights)
         # Only the second map of this pair is used again.
         for key in [key for key in flattened if key[0] <= pair]:
@@ -190,19 +197,20 @@ def _gradient_terms(
 
 @dataclasses.dataclass(frozen=True)
 class _GradientLayout:
-    """Shape, data type and memory format of a map, which is all that the backward pass needs of it."""
+    """Shape, grid, data type and memory format of a map, which is all that the backward pass needs of it."""
 
     shape: torch.Size
+    grid: Grid | None
     dtype: torch.dtype
     channels_last: bool
 
     @classmethod
-    def from_feature(cls, feature: Tensor) -> '_GradientLayout':
-        # Tokens (B, N, C) are stored like a channels-last map without a grid.
+    def from_feature(cls, feature: Tensor, grid: Grid | None) -> '_GradientLayout':
+        # Tokens (B, N, C) are stored like a channels-last map.
         channels_last = feature.dim() == 3 or (
             feature.is_contiguous(memory_format=torch.channels_last) and not feature.is_contiguous()
         )
-        return cls(feature.shape, feature.dtype, channels_last)
+        return cls(feature.shape, grid, feature.dtype, channels_last)
 
     def write(self, terms: Sequence[_Term]) -> Tensor:
         """Return the sum of the products of the terms, in the layout of the map."""
@@ -218,7 +226,10 @@ class _GradientLayout:
 
     def _at_own_positions(self, values: Tensor, size: Size | None) -> Tensor:
         """Distribute vectors over the positions of a pair's grid to the positions of the map."""
-        return values if size is None else average_pool_adjoint(values, size, grid_size(self.shape))
+        if size is None or self.grid is None:
+            return values
+        values = average_pool_adjoint(values, size, self.grid.size)
+        return F.pad(values, (self.grid.num_prefix, 0)) if self.grid.num_prefix else values
 
     def _outer_products(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the sum over R of the outer products of (B, R, I) and (B, R, J), in the data type of the map."""

@@ -7,19 +7,28 @@ import torch
 from torch import Tensor
 
 from .autograd import spectral_norms
-from .pairing import check_valid_ratios, common_size, pair_feature_maps, working_dtype
+from .grids import resolve_grids
+from .pairing import check_valid_ratios, common_size, flatten_positions, pair_weights, working_dtype
 from .planning import Plan
 from .solvers import SOLVERS
 
 METHODS = tuple(SOLVERS)
 
 
-def transmitting_matrix(x: Tensor, y: Tensor) -> Tensor:
+def transmitting_matrix(
+    x: Tensor,
+    y: Tensor,
+    *,
+    valid_ratios: Tensor | None = None,
+    grids: Sequence[Sequence[int] | None] | None = None,
+) -> Tensor:
     r"""Compute the transmitting matrix :math:`F_1 F_2^\top / N` of two consecutive feature maps, one per image.
 
     Args:
         x (Tensor): Map before the block, or tokens.
         y (Tensor): Map after the block, or tokens.
+        valid_ratios (Tensor, optional): As in :func:`transmitting_spectral_norm`. Defaults to None, no padding.
+        grids (Sequence[Sequence[int] | None], optional): As in :func:`transmitting_spectral_norm`. Defaults to None.
 
     Returns:
         Tensor: The matrices; float64 if one of the inputs is, float32 otherwise, also under autocast. Differentiable in
@@ -28,11 +37,12 @@ def transmitting_matrix(x: Tensor, y: Tensor) -> Tensor:
     Shape:
         - x: (B, C1, H1, W1), or (B, N1, C1) for tokens.
         - y: (B, C2, H2, W2), or (B, N2, C2) for tokens.
+        - valid_ratios: (B, 2).
         - Output: (B, C1, C2).
 
     Raises:
         TypeError: An input is not a floating-point tensor.
-        ValueError: The maps cannot be paired, see :func:`pair_feature_maps`.
+        ValueError: The maps cannot be paired (see :func:`pair_feature_maps`), or ``valid_ratios`` is not (B, 2).
 
     Source:
         Paper, section 3.2.
@@ -43,12 +53,25 @@ def transmitting_matrix(x: Tensor, y: Tensor) -> Tensor:
     """
     device_type = x.device.type if isinstance(x, Tensor) else 'cpu'
     with torch.autocast(device_type, enabled=False):
-        f1, f2 = pair_feature_maps(x, y)
+        grid_x, grid_y = resolve_grids((x, y), grids)
+        size, dtype = common_size(x, y, grid_x, grid_y), working_dtype((x, y))
+        f1, f2 = flatten_positions(x.to(dtype), size, grid_x), flatten_positions(y.to(dtype), size, grid_y)
+        if valid_ratios is not None:
+            check_valid_ratios(valid_ratios, x.shape[0])
+            weights = pair_weights(valid_ratios.to(x.device), size, (grid_x, grid_y), dtype)
+            if weights is not None:
+                return (f1 * weights) @ f2.transpose(1, 2) / weights.sum(2, keepdim=True)
         return f1 @ f2.transpose(1, 2) / f1.shape[2]
 
 
 def transmitting_spectral_norm(
-    x: Tensor, y: Tensor, *, method: str = 'lanczos', num_iters: int = 5, valid_ratios: Tensor | None = None
+    x: Tensor,
+    y: Tensor,
+    *,
+    method: str = 'lanczos',
+    num_iters: int = 5,
+    valid_ratios: Tensor | None = None,
+    grids: Sequence[Sequence[int] | None] | None = None,
 ) -> Tensor:
     r"""Compute the spectral norm :math:`\sigma(F_1 F_2^\top / N)` of the transmitting matrix.
 
@@ -64,8 +87,12 @@ def transmitting_spectral_norm(
             on ImageNet and 10 on CIFAR. Defaults to 5.
         valid_ratios (Tensor, optional): Shares of height and width that each image fills, from the top left, in (0, 1]. The
             rest is padding and is ignored. Each position is weighted by the share of its cell inside the image, and N is
-            the sum of the weights. Tokens that are not pooled have no height and width; all of them have weight 1.
-            Defaults to None, no padding.
+            the sum of the weights. Tokens that are not pooled and whose grid is not given all have weight 1, as do
+            class tokens. Defaults to None, no padding.
+        grids (Sequence[Sequence[int] | None], optional): Height and width (h, w) of each map, or (h, w, p) for tokens with
+            p leading ones without a place in the grid, such as a class token, which are left out where the map is pooled.
+            Tokens need it where the numbers of positions of a pair differ. None stands for a map (B, C, H, W), whose shape
+            has them, or for unknown. Defaults to None.
 
     Returns:
         Tensor: The norms; float64 if one of the inputs is, float32 otherwise, also under autocast. The same input gives the
@@ -82,7 +109,7 @@ def transmitting_spectral_norm(
     Raises:
         TypeError: A map or ``valid_ratios`` is not a floating-point tensor, or ``num_iters`` is not an integer.
         ValueError: The maps cannot be paired (see :func:`pair_feature_maps`), ``method`` is unknown, ``num_iters`` is not
-            positive, or ``valid_ratios`` is not (B, 2).
+            positive, ``valid_ratios`` is not (B, 2), or ``grids`` does not fit the maps.
 
     Source:
         Paper, section 3.2.
@@ -95,7 +122,9 @@ def transmitting_spectral_norm(
         >>> sigma.shape, before.grad.shape
         (torch.Size([8]), torch.Size([8, 64, 56, 56]))
     """
-    return transmitting_spectral_norms((x, y), method=method, num_iters=num_iters, valid_ratios=valid_ratios)[0]
+    return transmitting_spectral_norms(
+        (x, y), method=method, num_iters=num_iters, valid_ratios=valid_ratios, grids=grids
+    )[0]
 
 
 @torch.compiler.disable
@@ -106,6 +135,7 @@ def transmitting_spectral_norms(
     num_iters: int = 5,
     plan: Plan | None = None,
     valid_ratios: Tensor | None = None,
+    grids: Sequence[Sequence[int] | None] | None = None,
 ) -> Tensor:
     """Compute the spectral norms of the blocks between K consecutive maps.
 
@@ -119,6 +149,8 @@ def transmitting_spectral_norms(
         plan (Plan, optional): Formulation, for tests and benchmarks. Defaults to None: :mod:`lckd_mm.spectral.planning`
             chooses the fastest one.
         valid_ratios (Tensor, optional): As in :func:`transmitting_spectral_norm`. Defaults to None, no padding.
+        grids (Sequence[Sequence[int] | None], optional): As in :func:`transmitting_spectral_norm`, one entry per map.
+            Defaults to None.
 
     Returns:
         Tensor: The norms, with the properties described in :func:`transmitting_spectral_norm`.
@@ -145,13 +177,15 @@ def transmitting_spectral_norms(
     features = list(features)
     if len(features) < 2:
         raise ValueError(f'{len(features)} feature map was given, but a pair consists of two: pass at least 2 maps.')
-    sizes = [common_size(x, y) for x, y in itertools.pairwise(features)]
+    resolved = resolve_grids(features, grids)
+    pairs = itertools.pairwise(zip(features, resolved))
+    sizes = [common_size(x, y, grid_x, grid_y) for (x, grid_x), (y, grid_y) in pairs]
     batch_size = features[0].shape[0]
     if batch_size == 0:
         return features[0].new_zeros(len(sizes), 0, dtype=working_dtype(features))
     if valid_ratios is not None:
         check_valid_ratios(valid_ratios, batch_size)
-    return spectral_norms(features, sizes, method, num_iters, plan, valid_ratios)
+    return spectral_norms(features, resolved, sizes, method, num_iters, plan, valid_ratios)
 
 
 def check_method(method: str) -> None:

@@ -1,25 +1,30 @@
 """The common grid on which the positions of two feature maps are compared."""
 
-import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from .grids import Grid, UnknownGridError, resolve_grids
 from .pooling import Size, average_pool
 
 
-def pair_feature_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def pair_feature_maps(
+    x: Tensor, y: Tensor, grids: Sequence[Sequence[int] | None] | None = None
+) -> tuple[Tensor, Tensor]:
     """Pool two feature maps to a common grid and flatten their positions.
 
     The paper pools the first map to the size of the second where the first is larger. Here each axis is pooled to the
     smaller of the two sizes. This is identical for a backbone, where maps shrink, and also defined for every other pair.
-    Token maps have no grid. They are used without pooling where the numbers of positions agree; otherwise they are
-    arranged as a square and pooled.
+    Tokens without a given grid are used without pooling, which needs equal numbers of positions. Tokens without a place
+    in the grid, such as a class token, take part only where nothing is pooled.
 
     Args:
         x (Tensor): Map before the block, or tokens. Floating point.
         y (Tensor): Map after the block, or tokens. Floating point.
+        grids (Sequence[Sequence[int] | None], optional): (h, w) of both, or (h, w, p) with p leading tokens without a
+            place in the grid; None for maps, and for tokens that are not pooled. Defaults to None.
 
     Returns:
         tuple[Tensor, Tensor]: The two flattened maps; float64 if one of the inputs is, float32 otherwise. They are views of
@@ -32,8 +37,8 @@ def pair_feature_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         TypeError: An input is not a floating-point tensor.
-        ValueError: An input has another number of dimensions or no elements, the batch sizes differ, or the numbers of
-            tokens fit no common grid.
+        ValueError: An input has another number of dimensions or no elements, the batch sizes differ, a grid is not that of
+            its map, or tokens whose grid is not given would have to be pooled.
 
     Source:
         Paper, section 3.2.
@@ -43,27 +48,30 @@ def pair_feature_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         >>> f1.shape, f2.shape
         (torch.Size([2, 64, 784]), torch.Size([2, 128, 784]))
     """
-    size = common_size(x, y)
+    grid_x, grid_y = resolve_grids((x, y), grids)
+    size = common_size(x, y, grid_x, grid_y)
     dtype = working_dtype((x, y))
-    return flatten_positions(x.to(dtype), size), flatten_positions(y.to(dtype), size)
+    return flatten_positions(x.to(dtype), size, grid_x), flatten_positions(y.to(dtype), size, grid_y)
 
 
-def common_size(x: Tensor, y: Tensor) -> Size | None:
-    """Return the grid (h, w) of a pair, or None if tokens are compared without pooling.
+def common_size(x: Tensor, y: Tensor, grid_x: Grid | None, grid_y: Grid | None) -> Size | None:
+    """Return the common size (h, w) of a pair, or None if tokens are compared without pooling.
 
     Args:
         x (Tensor): As in :func:`pair_feature_maps`.
         y (Tensor): As in :func:`pair_feature_maps`.
+        grid_x (Grid, optional): Grid of ``x``; None if it is unknown.
+        grid_y (Grid, optional): Grid of ``y``; None if it is unknown.
 
     Returns:
-        tuple[int, int] | None: The grid.
+        tuple[int, int] | None: The size.
 
     Raises:
         TypeError: As in :func:`pair_feature_maps`.
         ValueError: As in :func:`pair_feature_maps`.
 
     Example:
-        >>> common_size(torch.randn(2, 64, 56, 28), torch.randn(2, 128, 28, 28))
+        >>> common_size(torch.randn(2, 64, 56, 28), torch.randn(2, 784, 128), Grid(56, 28), Grid(28, 28))
         (28, 28)
     """
     _check_feature('x', x)
@@ -73,12 +81,20 @@ def common_size(x: Tensor, y: Tensor) -> Size | None:
             f'x has batch size {x.shape[0]} and y has batch size {y.shape[0]}, but both must be maps of the same images: pass maps of '
             'one forward pass.'
         )
-    if (x.dim() == 3 or y.dim() == 3) and num_positions(x) == num_positions(y):
+    have_tokens, may_be_equal = 3 in (x.dim(), y.dim()), None in (grid_x, grid_y) or grid_x == grid_y
+    if have_tokens and may_be_equal and num_positions(x) == num_positions(y):
         return None
-    _check_square(x, y)
-    _check_square(y, x)
-    (height_x, width_x), (height_y, width_y) = grid_size(x.shape), grid_size(y.shape)
-    return min(height_x, height_y), min(width_x, width_y)
+    if grid_x is None or grid_y is None:
+        raise UnknownGridError(
+            f'{_describe(x)} and {_describe(y)} have to be pooled to a common size, but height and width of the tokens are not given: '
+            'give them as `grids`, or tap two maps of the same size.'
+        )
+    return min(grid_x.height, grid_y.height), min(grid_x.width, grid_y.width)
+
+
+def _describe(feature: Tensor) -> str:
+    count = num_positions(feature)
+    return f'{count} tokens' if feature.dim() == 3 else f'a map of {count} positions'
 
 
 def _check_feature(name: str, feature: Tensor) -> None:
@@ -96,33 +112,6 @@ def _check_feature(name: str, feature: Tensor) -> None:
         raise ValueError(
             f'{name} has shape {tuple(feature.shape)}, but a feature map must have at least one element per image: use larger images.'
         )
-
-
-def _check_square(feature: Tensor, other: Tensor) -> None:
-    if feature.dim() == 3 and math.isqrt(feature.shape[1]) ** 2 != feature.shape[1]:
-        raise ValueError(
-            f'{feature.shape[1]} tokens and a map of {num_positions(other)} positions cannot be paired, because the numbers differ and '
-            f'{feature.shape[1]} is not a square: drop the class token, or tap two maps of the same size.'
-        )
-
-
-def grid_size(shape: Sequence[int]) -> Size:
-    """Return (H, W) of a map of this shape; tokens are arranged as a square, which :func:`common_size` has checked.
-
-    Args:
-        shape (Sequence[int]): (B, C, H, W), or (B, N, C) for tokens, with N a square.
-
-    Returns:
-        tuple[int, int]: The grid.
-
-    Example:
-        >>> grid_size((2, 64, 56, 28)), grid_size((2, 49, 64))
-        ((56, 28), (7, 7))
-    """
-    if len(shape) == 4:
-        return shape[2], shape[3]
-    side = math.isqrt(shape[1])
-    return side, side
 
 
 def working_dtype(features: Sequence[Tensor]) -> torch.dtype:
@@ -144,12 +133,13 @@ def working_dtype(features: Sequence[Tensor]) -> torch.dtype:
     return torch.float64 if any(feature.dtype == torch.float64 for feature in features) else torch.float32
 
 
-def flatten_positions(feature: Tensor, size: Size | None) -> Tensor:
-    """Pool a map to the grid of its pair and flatten the positions.
+def flatten_positions(feature: Tensor, size: Size | None, grid: Grid | None = None) -> Tensor:
+    """Pool a map to the common size of its pair and flatten the positions.
 
     Args:
         feature (Tensor): Map or tokens.
-        size (tuple[int, int], optional): Grid of the pair; None leaves the positions unpooled.
+        size (tuple[int, int], optional): Common size of the pair; None leaves the positions unpooled.
+        grid (Grid, optional): Grid of the tokens. Needed only for tokens that are pooled.
 
     Returns:
         Tensor: The flattened map, a view where neither pooling nor a copy is needed.
@@ -159,13 +149,15 @@ def flatten_positions(feature: Tensor, size: Size | None) -> Tensor:
         - Output: (B, C, h * w), or (B, C, N).
 
     Example:
-        >>> flatten_positions(torch.randn(2, 64, 8, 8), (4, 4)).shape, flatten_positions(torch.randn(2, 49, 64), None).shape
-        (torch.Size([2, 64, 16]), torch.Size([2, 64, 49]))
+        >>> tokens = torch.randn(2, 36, 64)
+        >>> flatten_positions(tokens, (4, 3), Grid(4, 9)).shape, flatten_positions(tokens, None).shape
+        (torch.Size([2, 64, 12]), torch.Size([2, 64, 36]))
     """
     if feature.dim() == 3:
         if size is None:
             return feature.transpose(1, 2)
-        feature = feature.transpose(1, 2).unflatten(2, grid_size(feature.shape))
+        assert grid is not None  # `common_size` returns no size without the grids.
+        feature = feature[:, grid.num_prefix :].transpose(1, 2).unflatten(2, grid.size)
     return (feature if size is None else average_pool(feature, size)).flatten(2)
 
 
@@ -228,6 +220,36 @@ def position_weights(valid_ratios: Tensor, size: Size, dtype: torch.dtype) -> Te
         for ratio, length in zip(valid_ratios.unbind(1), size)
     )
     return (rows[:, :, None] * columns[:, None, :]).flatten(1)[:, None].to(dtype)
+
+
+def pair_weights(
+    valid_ratios: Tensor, size: Size | None, grids: Sequence[Grid | None], dtype: torch.dtype
+) -> Tensor | None:
+    """Compute the weights of the positions of a pair; tokens without a place in the grid have weight 1.
+
+    Args:
+        valid_ratios (Tensor): As in :func:`position_weights`.
+        size (tuple[int, int], optional): Common size of the pair; None if it is not pooled.
+        grids (Sequence[Grid | None]): Grids of both maps.
+        dtype (torch.dtype): Data type of the result.
+
+    Returns:
+        Tensor | None: The weights; None, all 1, for tokens that are not pooled and whose grid is unknown.
+
+    Shape:
+        - valid_ratios: (B, 2).
+        - Output: (B, 1, N).
+
+    Example:
+        >>> pair_weights(torch.tensor([[1.0, 0.75]]), None, (None, Grid(1, 2, 1)), torch.float32)
+        tensor([[[1.0000, 1.0000, 0.5000]]])
+    """
+    if size is not None:
+        return position_weights(valid_ratios, size, dtype)
+    grid = next((grid for grid in grids if grid is not None), None)
+    if grid is None:
+        return None
+    return F.pad(position_weights(valid_ratios, grid.size, dtype), (grid.num_prefix, 0), value=1.0)
 
 
 def check_valid_ratios(valid_ratios: Tensor, batch_size: int) -> None:

@@ -1,8 +1,10 @@
 import pytest
 
-from lckd_mm.analysis.taps import Tap, suggest_pairs
+from lckd_mm.analysis.taps import Tap, find_taps, suggest_pairs
 from lckd_mm.cli.taps import main
 from lckd_mm.errors import ConfigValueError
+from lckd_mm.models.utils import build_model
+from tests.helpers.small_classifiers import classifier
 from tests.helpers.tools import ROOT
 
 
@@ -44,6 +46,13 @@ def test_one_model_is_listed_by_its_config(capsys: pytest.CaptureFixture) -> Non
 def test_size_that_the_model_does_not_accept_is_reported() -> None:
     with pytest.raises(ConfigValueError, match=r'\(0, 8\) pixels.*--size'):
         main(['mmpretrain::resnet/resnet18_8xb16_cifar10.py', '--size', '0', '8'])
+
+
+def test_taps_of_a_model_of_four_channels_are_found() -> None:
+    model = classifier()
+    model['backbone']['in_channels'] = 4
+    sources = [tap.source for tap in find_taps(build_model(model), (64, 64))]
+    assert 'backbone.layer4' in sources
 
 
 def test_three_configs_are_too_many(capsys: pytest.CaptureFixture) -> None:

@@ -23,8 +23,6 @@ SHAPES = {
     'no integer ratio': ((2, 6, 7, 9), (2, 5, 3, 4)),
     'first smaller': ((2, 6, 3, 3), (2, 5, 6, 6)),
     'tokens': ((2, 16, 6), (2, 16, 5)),
-    'tokens of two sizes': ((2, 16, 6), (2, 9, 5)),
-    'tokens after a map': ((2, 6, 8, 8), (2, 16, 5)),
     'a map of as many positions after tokens': ((2, 16, 6), (2, 5, 4, 4)),
     'odd number of tokens with a class token': ((2, 17, 6), (2, 17, 5)),
 }
@@ -59,11 +57,6 @@ def test_tokens_have_the_transmitting_matrix_of_the_map_with_the_same_positions(
     x, y = _randn(2, 6, 4, 4), _randn(2, 5, 4, 4, seed=1)
     tokens = transmitting_matrix(x.flatten(2).transpose(1, 2), y.flatten(2).transpose(1, 2))
     torch.testing.assert_close(tokens, transmitting_matrix(x, y))
-
-
-def test_tokens_of_another_number_than_the_positions_are_pooled_as_a_square() -> None:
-    x, y = _randn(2, 6, 4, 4), _randn(2, 5, 2, 2, seed=1)
-    torch.testing.assert_close(transmitting_matrix(x.flatten(2).transpose(1, 2), y), transmitting_matrix(x, y))
 
 
 @pytest.mark.parametrize('name', SHAPES)
@@ -284,6 +277,7 @@ def test_invalid_settings_raise_an_error_with_the_wrong_value(kwargs: dict, erro
         (torch.ones(2, 3, 4, 4), torch.ones(3, 3, 4, 4), ValueError, 'batch size 2 and y has batch size 3'),
         (torch.ones(2, 3, 0, 4), torch.ones(2, 3, 4, 4), ValueError, 'at least one element'),
         (torch.ones(2, 17, 3), torch.ones(2, 3, 4, 4), ValueError, '17 tokens and a map of 16 positions'),
+        (torch.ones(2, 16, 3), torch.ones(2, 3, 2, 2), ValueError, 'give them as `grids`'),
     ],
 )
 @pytest.mark.parametrize('function', [transmitting_matrix, transmitting_spectral_norm])

@@ -86,7 +86,7 @@ def test_a_padded_image_has_the_norm_of_the_unpadded_image() -> None:
     assert (transmitting_spectral_norm(*padded) / sigma - 1).abs() > 0.1
 
 
-def test_valid_ratios_do_not_apply_to_unpooled_tokens() -> None:
+def test_valid_ratios_do_not_apply_to_unpooled_tokens_without_a_grid() -> None:
     x, y = _randn(2, 15, 6), _randn(2, 15, 5, seed=1)
     torch.testing.assert_close(
         transmitting_spectral_norm(x, y, valid_ratios=torch.full((2, 2), 0.5)), transmitting_spectral_norm(x, y)

@@ -24,6 +24,7 @@ from ..utils import (
     build_student,
     build_teacher,
     compute_valid_ratios,
+    get_image_size,
     load_teacher,
     make_pixel_conversion,
     record_valid_shapes,
@@ -208,7 +209,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         if self.calculate_student_loss:
             losses.update(add_prefix(student_losses, 'student'))
         valid_ratios = compute_valid_ratios(batch_inputs, data_samples)
-        distill_losses = self._distiller_interface.compute_distill_losses(valid_ratios)
+        distill_losses = self._distiller_interface.compute_distill_losses(valid_ratios, get_image_size(batch_inputs))
         if self.student_trainable and torch.is_grad_enabled():
             check_gradients(distill_losses, self.distiller, self.student, self._losses_with_gradient)
         losses.update(add_prefix(distill_losses, 'distill'))

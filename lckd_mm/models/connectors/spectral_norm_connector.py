@@ -25,6 +25,7 @@ class SpectralNormConnector(BaseConnector):
     Shape:
         - Input: K >= 2 maps in the order of the network, each (B, C, H, W), or (B, N, C) for tokens.
         - valid_ratios: (B, 2), the share of height and width of each image that is not padding, or None.
+        - grids: K times (h, w), or (h, w, p), for tokens that are pooled; None for other maps.
         - Output: (K - 1, B); row i is the norm between tap i and tap i + 1.
 
     Raises:
@@ -43,6 +44,7 @@ class SpectralNormConnector(BaseConnector):
     """
 
     accepts_valid_ratios = True
+    accepts_grids = True
 
     def __init__(self, method: str = 'lanczos', num_iters: int = 5, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
@@ -56,7 +58,12 @@ class SpectralNormConnector(BaseConnector):
             raise ConfigValueError(f'SpectralNormConnector: {error}') from error
         self.method, self.num_iters = method, num_iters
 
-    def forward(self, feature: Sequence[Tensor], valid_ratios: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        feature: Sequence[Tensor],
+        valid_ratios: Tensor | None = None,
+        grids: Sequence[Sequence[int] | None] | None = None,
+    ) -> Tensor:
         """Compute the (K - 1, B) spectral norms of K maps; padding is ignored where ``valid_ratios`` are given."""
         if not isinstance(feature, (tuple, list)):
             raise ConfigTypeError(
@@ -68,7 +75,7 @@ class SpectralNormConnector(BaseConnector):
                 f'SpectralNormConnector received {len(feature)} feature map, but a pair consists of two: name at least 2 taps.'
             )
         return transmitting_spectral_norms(
-            feature, method=self.method, num_iters=self.num_iters, valid_ratios=valid_ratios
+            feature, method=self.method, num_iters=self.num_iters, valid_ratios=valid_ratios, grids=grids
         )
 
     def forward_train(self, feature: Sequence[Tensor]) -> Tensor:

@@ -1,17 +1,18 @@
-"""Checks that the taps of student and teacher fit each other, on the records of a probe image."""
+"""Checks that the taps of student and teacher fit each other, on their records of the same images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigValueError
-from lckd_mm.spectral import num_channels, pair_feature_maps
+from lckd_mm.spectral import Grid, UnknownGridError, num_channels, pair_feature_maps
 
-from ..interfaces import accepts_valid_ratios
+from ..interfaces import accepts_grids, accepts_valid_ratios
 from .mappings import is_sequence, recorder_names
 from .network_taps import NetworkTaps
+from .token_grids import Size
 
 ChannelPairs = dict[tuple[str, int], tuple[int, int]]
 """Channel counts of student and teacher, by the name of the student's recorder and the level."""
@@ -25,6 +26,57 @@ def read_record_maps(taps: NetworkTaps, record: Mapping[str, Any]) -> list[tuple
         for name in recorder_names(record)
         for level, feature in enumerate(taps.read_maps(name, **indices))
     ]
+
+
+def read_record_grids(
+    taps: NetworkTaps, record: Mapping[str, Any], image_size: Size | None
+) -> list[tuple[str, Grid | None]]:
+    """Return the recorder name and the grid of all maps of a record; arguments as in :meth:`NetworkTaps.grids`."""
+    indices = {key: record[key] for key in ('record_idx', 'data_idx') if key in record}
+    return [(name, grid) for name in recorder_names(record) for grid in taps.grids(image_size, name, **indices)]
+
+
+def apply_connector(
+    connector: Any,
+    data: Any,
+    taps: NetworkTaps,
+    record: Mapping[str, Any],
+    valid_ratios: Tensor | None,
+    image_size: Size | None,
+) -> Any:
+    """Pass data through a connector, with what it accepts of the geometry of the batch.
+
+    Raises:
+        ConfigValueError: The connector has to pool tokens whose grid is not determined; names the tap.
+    """
+    options: dict[str, Any] = dict(valid_ratios=valid_ratios) if accepts_valid_ratios(connector) else {}
+    if not accepts_grids(connector):
+        return connector(data, **options)
+    grids = [grid for _, grid in read_record_grids(taps, record, image_size)]
+    try:
+        return connector(data, grids=grids, **options)
+    except UnknownGridError:
+        # The same error, with the names of the taps.
+        check_consecutive_pairs(taps, record, image_size)
+        raise
+
+
+def _unknown_grid_error(
+    taps: NetworkTaps, unknown: Sequence[str], image_size: Size | None, error: Exception
+) -> ConfigValueError:
+    sources = list(dict.fromkeys(taps.source(name) for name in unknown))
+    pixels = 'the size of the images' if image_size is None else f'images of {image_size[0]} x {image_size[1]} pixels'
+    reason = str(error).partition(', but ')[0]
+    given = next((taps.taps[name].grid for name in unknown if name in taps.taps and taps.taps[name].grid), None)
+    fix = (
+        f'give them, dict(source={sources[0]!r}, grid=(h, w)) for h * w tokens or (h, w, 1) for a further class token'
+        if given is None
+        else f'correct grid={given}, which has another number of tokens, or set `probe_size` to the size of the images that it belongs to'
+    )
+    return ConfigValueError(
+        f"the {taps.role}'s taps {sources} cannot be paired: {reason}, but height and width of the tokens do not follow from {pixels}; "
+        f'{fix}, or tap maps of the same size.'
+    )
 
 
 def check_feature_maps(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
@@ -63,16 +115,20 @@ def check_repeated_taps(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
             )
 
 
-def check_consecutive_pairs(taps: NetworkTaps, record: Mapping[str, Any]) -> None:
+def check_consecutive_pairs(taps: NetworkTaps, record: Mapping[str, Any], image_size: Size | None) -> None:
     """Check that each map of a record and the next one have a common grid.
 
     Raises:
         ConfigValueError: Two have none; names both taps.
     """
-    maps = read_record_maps(taps, record)
-    for (first, _, x), (second, _, y) in pairwise(maps):
+    maps = zip(read_record_maps(taps, record), read_record_grids(taps, record, image_size))
+    for ((first, _, x), (_, grid_x)), ((second, _, y), (_, grid_y)) in pairwise(maps):
         try:
-            pair_feature_maps(x, y)
+            pair_feature_maps(x, y, (grid_x, grid_y))
+        except UnknownGridError as error:
+            pair = (first, x, grid_x), (second, y, grid_y)
+            unknown = [name for name, feature, grid in pair if feature.dim() == 3 and grid is None]
+            raise _unknown_grid_error(taps, unknown, image_size, error) from error
         except (TypeError, ValueError) as error:
             raise ConfigValueError(
                 f"the {taps.role}'s taps {taps.source(first)!r} and {taps.source(second)!r} cannot be paired: {error}"
@@ -111,19 +167,32 @@ def match_channels(
             )
 
 
+def adapted_names(mapping: Mapping[str, dict], student: NetworkTaps) -> list[str]:
+    """Return the recorder names of the student's taps that a loss compares with the teacher's, and that may have adapters."""
+    records: dict[bool, list[dict]] = {True: [], False: []}
+    for record in mapping.values():
+        records[record['from_student']].append(record)
+    if not len(records[True]) == len(records[False]) == 1 or not records[True][0].get('adapt', True):
+        return []
+    record = records[True][0]
+    return [name for name in recorder_names(record) if name in student.taps or is_sequence(record)]
+
+
 def match_networks(
     mappings: Mapping[str, Mapping[str, dict]],
     connectors: Mapping[str, nn.Module],
     student: NetworkTaps,
     teacher: NetworkTaps,
+    image_size: Size | None,
 ) -> ChannelPairs:
-    """Check the probe records of both networks against each other.
+    """Check the records of both networks against each other.
 
     Args:
         mappings (Mapping[str, Mapping[str, dict]]): The ``loss_forward_mappings``.
         connectors (Mapping[str, nn.Module]): The connectors by name.
         student (NetworkTaps): The student's taps.
         teacher (NetworkTaps): The teacher's taps.
+        image_size (tuple[int, int], optional): Height and width of the recorded images in pixels; None if they are unknown.
 
     Returns:
         ChannelPairs: The channel counts of all maps that are compared and may be adapted.
@@ -141,7 +210,7 @@ def match_networks(
                 check_repeated_taps(taps, record)
                 check_feature_maps(taps, record)
                 if record.get('connector') and accepts_valid_ratios(connectors[record['connector']]):
-                    check_consecutive_pairs(taps, record)
+                    check_consecutive_pairs(taps, record, image_size)
         if len(records[True]) == len(records[False]) == 1:
             known = channels if records[True][0].get('adapt', True) else {}
             match_channels(loss_name, student, records[True][0], teacher, records[False][0], known)
@@ -149,7 +218,7 @@ def match_networks(
 
 
 def loss_error(loss_name: str, records: Mapping[str, Any], error: Exception) -> ConfigValueError:
-    """Return the error for a loss that cannot be computed from its probe records."""
+    """Return the error for a loss that cannot be computed from its records."""
     shapes = {argument: _shapes(data) for argument, data in records.items()}
     return ConfigValueError(
         f'loss {loss_name!r} cannot be computed from its taps, {shapes}: {error}; tap both networks at the same stride, and use `adapters` '

@@ -25,13 +25,17 @@ class DistillerInterface:
     def clear(self) -> None:
         """Clear the records and the results of the last batch."""
 
-    def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
+    def compute_distill_losses(
+        self, valid_ratios: Tensor | None = None, image_size: tuple[int, int] | None = None
+    ) -> dict[str, Tensor]:
         """Compute the losses of the recorded batch.
 
         Args:
             valid_ratios (Tensor, optional): (B, 2), the share of height and width of each image that is not padding, which would shift
                 spectral norms by more than images differ (docs/experiments.md). It is passed to the connectors and losses that accept
                 it; for the others padding counts. Defaults to None, no padding.
+            image_size (tuple[int, int], optional): Height and width in pixels of the images of the batch, from which the height and
+                width of token maps follow. Defaults to None, unknown.
         """
         raise NotImplementedError
 
@@ -53,7 +57,9 @@ class _StockDistiller(DistillerInterface):
             for recorder in manager.recorders.values():
                 recorder.reset_data_buffer()
 
-    def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
+    def compute_distill_losses(
+        self, valid_ratios: Tensor | None = None, image_size: tuple[int, int] | None = None
+    ) -> dict[str, Tensor]:
         return self._distiller.compute_distill_losses()
 
 

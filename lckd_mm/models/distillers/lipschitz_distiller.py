@@ -8,18 +8,20 @@ from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigValueError
-from lckd_mm.spectral import num_channels
 
-from ..interfaces import accepts_valid_ratios, needs_channels, reports_norms, requires_annotations
+from ..interfaces import accepts_valid_ratios, reports_norms
 from ..presets import expand_distiller
 from ..recorders import ForwardStop
-from .compatibility import loss_error, match_networks
+from .compatibility import apply_connector
 from .distiller_interface import DistillerInterface
 from .mappings import check_mappings, records_of, replace_all_taps
 from .margins import init_margins
+from .network_probe import NetworkProbe
 from .network_taps import NetworkTaps, Tap, TapOptions, parse_taps
-from .probe import evaluating, inplace_modules, run_probe
+from .probe import inplace_modules
+from .record_checks import check_batch_records, check_probe_records
 from .tap_adapters import TapAdapters
+from .token_grids import Size
 
 
 @MODELS.register_module()
@@ -35,8 +37,9 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
     Args:
         taps (Sequence[str | dict], optional): Layers of both networks, first to last. A string is a module name, recorded by
             :class:`PreActivationRecorder`. A dict is a recorder config (``type`` defaults to ``'PreActivation'``) with the optional
-            keys ``record_idx`` and ``data_idx`` for modules with several calls or outputs, and ``margin``, the BN of the teacher's
-            OFD margins. The recorders are named ``tap0``, ``tap1``, ... Defaults to None.
+            keys ``record_idx`` and ``data_idx`` for modules with several calls or outputs, ``margin``, the BN of the teacher's
+            OFD margins, and ``grid``, height and width of its tokens, (h, w), or (h, w, p) with p leading tokens without a place, if
+            they do not follow from the size of the images. The recorders are named ``tap0``, ``tap1``, ... Defaults to None.
         student_taps (Sequence[str | dict], optional): The student's taps, if they differ from ``taps``. Defaults to None.
         teacher_taps (Sequence[str | dict], optional): The teacher's taps, if they differ from ``taps``. Defaults to None.
         losses (Sequence[str | dict] | dict, optional): Distillation methods, see :func:`lckd_mm.models.presets.expand_distiller`.
@@ -45,7 +48,11 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             with a different channel count than the teacher's; True, on every tap (published); False, on none: spectral norms need no
             equal channel counts; or, per tap, ``'auto'``, None or a connector config, which receives ``in_channels`` and
             ``out_channels``. Defaults to ``'auto'``.
-        probe_size (Sequence[int]): Height and width in pixels of the probe image. Defaults to (128, 128).
+        probe_size (Sequence[int], optional): Height and width in pixels of the probe image. Defaults to None: 128 x 128, the size of
+            the model's data preprocessor, the `img_size` of its transformer and 224 x 224 are tried one after the other.
+        probe_inputs (Sequence | Mapping, optional): Shape of one input of the models, (4, 224, 224) for an image of four channels, or a
+            list or dict of shapes for models of several inputs. Defaults to None, an image with as many channels as the first convolution
+            of the model has, or the mean of its data preprocessor.
         student_recorders, teacher_recorders, distill_deliveries, connectors, distill_losses, loss_forward_mappings: As in
             ``ConfigurableDistiller``. A record of a mapping takes ``adapt=False`` to read a tap without its adapter.
 
@@ -57,7 +64,8 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
     Raises:
         ConfigValueError: At construction: student and teacher have different numbers of taps, or a mapping names an unknown loss,
             argument, recorder or connector. When the models are attached: an unknown tap, a tap without a feature map, maps that
-            cannot be paired, a loss that cannot be computed from them.
+            cannot be paired, a loss that cannot be computed from them. A model that does not run on the probe image is no error; the
+            same errors are then raised in the first training step.
         ConfigRuntimeError: In training: a tap of the teacher is not finite, or a tap was overwritten by an in-place operation.
     """
 
@@ -68,7 +76,8 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         teacher_taps: Sequence[Tap] | None = None,
         losses: Sequence[str | dict] | Mapping[str, dict | None] | None = None,
         adapters: bool | str | Sequence[dict | str | None] = 'auto',
-        probe_size: Sequence[int] = (128, 128),
+        probe_size: Sequence[int] | None = None,
+        probe_inputs: Any = None,
         **kwargs: Any,
     ) -> None:
         config = dict(taps=taps, student_taps=student_taps, teacher_taps=teacher_taps, adapters=adapters, **kwargs)
@@ -80,13 +89,13 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             config[f'{side}_recorders'] = {**recorders, **(config.get(f'{side}_recorders') or {})}
         super().__init__(loss_forward_mappings=mappings, **config)
         self.adapters = TapAdapters(adapters, list(options['student']))
-        self.probe_size = tuple(probe_size)
+        self._probe = NetworkProbe(probe_size, probe_inputs)
+        self._unchecked_losses: list[str] = []
         self.spectral_norms: dict[str, dict[str, Tensor]] = {}
         self.network_taps = {
             True: NetworkTaps('student', self.student_recorders, options['student']),
             False: NetworkTaps('teacher', self.teacher_recorders, options['teacher']),
         }
-        self._probed_sides: set[bool] = set()
 
     def _check_loss_forward_mappings(self, losses: nn.ModuleDict, mappings: dict, student: Any, teacher: Any) -> None:
         check_mappings(mappings, losses, self.connectors, student.recorders, teacher.recorders)
@@ -109,44 +118,14 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
     def _prepare(self, model: nn.Module, from_student: bool) -> None:
         taps, inplace = self.network_taps[from_student], set(inplace_modules(model))
         taps.attach(model)
-        names = dict(records_of(self.loss_forward_mappings, from_student))
-        required = [name for name in names if not requires_annotations(taps.manager.get_recorder(name))]
-        run_probe(model, taps, required, self.probe_size)
+        self._probe.run(taps, list(records_of(self.loss_forward_mappings, from_student)))
         _log_side_effects(taps, inplace - set(inplace_modules(model)))
         if not from_student:
             # The checkpoint is loaded later; this call reports taps without margins before training.
             self.init_ofd_connectors(model)
-        self._probed_sides.add(from_student)
-        if len(self._probed_sides) == 2:
-            student, teacher = self.network_taps[True], self.network_taps[False]
-            channels = match_networks(self.loss_forward_mappings, self.connectors, student, teacher)
-            self.adapters.build(channels, student)
-            self._init_connector_channels()
-            self._try_losses()
+        if self._probe.is_complete:
+            self._unchecked_losses = check_probe_records(self, self._probe.image_size)
             self.clear()
-
-    def _init_connector_channels(self) -> None:
-        for mapping in self.loss_forward_mappings.values():
-            connectors = [
-                self.connectors[record['connector']] for record in mapping.values() if record.get('connector')
-            ]
-            for connector in filter(needs_channels, connectors):
-                with evaluating(self), torch.no_grad():
-                    maps = {r['from_student']: self.get_record(**{**r, 'connector': None}) for r in mapping.values()}
-                connector.init_channels(*([num_channels(feature) for feature in maps[side]] for side in (True, False)))
-                connector.to(maps[True][0].device)
-
-    def _try_losses(self) -> None:
-        """Compute each loss once from the probe records, so that what does not fit is reported before training."""
-        with evaluating(self), torch.no_grad():
-            for loss_name, mapping in self.loss_forward_mappings.items():
-                if not all(self.network_taps[r['from_student']].has_records(r) for r in mapping.values()):
-                    continue
-                try:
-                    self._compute_loss(loss_name, mapping)
-                except Exception as error:
-                    records = {argument: self.get_record(**record) for argument, record in mapping.items()}
-                    raise loss_error(loss_name, records, error) from error
 
     def reattach(self, student: nn.Module, teacher: nn.Module) -> None:
         """Register the recorders on the modules that replaced recorded ones since construction."""
@@ -176,6 +155,7 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         connector_idx: int | None = None,
         adapt: bool = True,
         valid_ratios: Tensor | None = None,
+        image_size: Size | None = None,
     ) -> Any:
         """As in the base class; a list of recorders yields a tuple of maps, and the student's taps pass their adapters."""
         taps = self.network_taps[from_student]
@@ -188,24 +168,31 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         maps = [feature for tap_maps in levels.values() for feature in tap_maps]
         data = maps[0] if isinstance(recorder, str) else tuple(maps)
         if connector:
-            module = self.connectors[connector]
-            data = module(data, valid_ratios=valid_ratios) if accepts_valid_ratios(module) else module(data)
+            record = dict(recorder=recorder, record_idx=record_idx, data_idx=data_idx)
+            data = apply_connector(self.connectors[connector], data, taps, record, valid_ratios, image_size)
         return data if connector_idx is None else data[connector_idx]
 
-    def _compute_loss(self, loss_name: str, mapping: dict[str, dict], valid_ratios: Tensor | None = None) -> Tensor:
-        arguments = {name: self.get_record(**record, valid_ratios=valid_ratios) for name, record in mapping.items()}
+    def compute_loss(self, loss_name: str, valid_ratios: Tensor | None, image_size: Size | None) -> Tensor:
+        """Compute a loss of the recorded batch; arguments as in :meth:`compute_distill_losses`."""
+        batch: dict[str, Any] = dict(valid_ratios=valid_ratios, image_size=image_size)
+        mapping = self.loss_forward_mappings[loss_name]
+        arguments = {name: self.get_record(**record, **batch) for name, record in mapping.items()}
         loss = self.distill_losses[loss_name]
         if reports_norms(loss):
             self.spectral_norms[loss_name] = {name: norms.detach() for name, norms in arguments.items()}
         return loss(**arguments, **({'valid_ratios': valid_ratios} if accepts_valid_ratios(loss) else {}))
 
-    def compute_distill_losses(self, valid_ratios: Tensor | None = None) -> dict[str, Tensor]:
+    def compute_distill_losses(
+        self, valid_ratios: Tensor | None = None, image_size: Size | None = None
+    ) -> dict[str, Tensor]:
         """Compute the losses of the recorded batch, then clear the records; argument as in :class:`DistillerInterface`."""
         try:
             for taps in self.network_taps.values():
                 taps.check_not_overwritten()
-            mappings = self.loss_forward_mappings.items()
-            losses = {name: self._compute_loss(name, mapping, valid_ratios) for name, mapping in mappings}
+            if self._unchecked_losses:
+                check_batch_records(self, self._unchecked_losses, image_size)
+                self._unchecked_losses = []
+            losses = {name: self.compute_loss(name, valid_ratios, image_size) for name in self.loss_forward_mappings}
             # A finite loss has been computed from finite maps, so the maps are examined only if a loss is not.
             if losses and not torch.stack([loss.detach().sum().float() for loss in losses.values()]).isfinite().all():
                 names = dict(records_of(self.loss_forward_mappings, from_student=False))

@@ -7,10 +7,12 @@ from mmrazor.models.task_modules import RecorderManager
 from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigRuntimeError, ConfigTypeError, ConfigValueError, unknown_name
+from lckd_mm.spectral import Grid
 
 from ..interfaces import detects_overwriting
 from ..recorders import ForwardStop
 from .mappings import recorder_names
+from .token_grids import Size, TokenGrids
 
 Tap = str | dict[str, Any]
 
@@ -23,11 +25,13 @@ class TapOptions:
         recorder (dict): Config of the recorder.
         indices (dict): ``record_idx`` and ``data_idx``, as far as they are configured.
         margin (str, optional): Name of the BN that gives the OFD margins.
+        grid (tuple[int, ...], optional): Height and width of a token map, and the number of leading tokens without a place in it.
     """
 
     recorder: dict[str, Any]
     indices: dict[str, int] = field(default_factory=dict)
     margin: str | None = None
+    grid: tuple[int, ...] | None = None
 
     @classmethod
     def from_config(cls, tap: Tap) -> 'TapOptions':
@@ -35,6 +39,7 @@ class TapOptions:
 
         Raises:
             ConfigTypeError: ``tap`` is neither.
+            ConfigValueError: ``grid`` is not valid.
         """
         if not isinstance(tap, (str, dict)):
             raise ConfigTypeError(
@@ -43,8 +48,14 @@ class TapOptions:
             )
         recorder: dict[str, Any] = dict(source=tap) if isinstance(tap, str) else dict(tap)
         indices: dict[str, int] = {key: recorder.pop(key) for key in ('record_idx', 'data_idx') if key in recorder}
-        margin = recorder.pop('margin', None)
-        return cls({'type': 'PreActivation', **recorder}, indices, margin)
+        margin, grid = recorder.pop('margin', None), recorder.pop('grid', None)
+        is_sequence = isinstance(grid, (tuple, list)) and len(grid) in (2, 3)
+        if grid is not None and not (is_sequence and all(isinstance(n, int) and n >= 0 for n in grid)):
+            raise ConfigValueError(
+                f'the tap {tap!r} has grid={grid!r}: give height and width of its tokens, (h, w), or (h, w, p) with p leading tokens '
+                'without a place, such as a class token.'
+            )
+        return cls({'type': 'PreActivation', **recorder}, indices, margin, None if grid is None else tuple(grid))
 
     def is_same_layer(self, other: 'TapOptions') -> bool:
         """Return whether both record the same output."""
@@ -74,11 +85,17 @@ class NetworkTaps:
         self.role = role
         self.manager = manager
         self.taps = dict(taps)
+        self.token_grids = TokenGrids()
         self._modules: dict[str, nn.Module] = {}
 
     def source(self, name: str) -> str:
         """Return the name of the module that a recorder observes, ``'backbone.layer1'`` for example."""
         return self.manager.get_recorder(name).source
+
+    @property
+    def model(self) -> nn.Module:
+        """The network to which the recorders are attached."""
+        return self._modules['']
 
     def attach(self, model: nn.Module) -> None:
         """Register the recorders on a model.
@@ -116,16 +133,59 @@ class NetworkTaps:
 
     def read(self, name: str, record_idx: int = 0, data_idx: int | None = None) -> Any:
         """Return a record; the indices of the tap itself have priority."""
-        indices = {'record_idx': record_idx, 'data_idx': data_idx}
-        if name in self.taps:
-            indices.update(self.taps[name].indices)
-        return self.manager.get_recorder(name).get_record_data(**indices)
+        record_idx, data_idx = self._indices(name, record_idx, data_idx)
+        return self.manager.get_recorder(name).get_record_data(record_idx=record_idx, data_idx=data_idx)
+
+    def _indices(self, name: str, record_idx: int, data_idx: int | None) -> tuple[int, int | None]:
+        indices = self.taps[name].indices if name in self.taps else {}
+        return indices.get('record_idx', record_idx), indices.get('data_idx', data_idx)
 
     def read_maps(self, name: str, record_idx: int = 0, data_idx: int | None = None) -> list[Any]:
         """Return the feature maps of a record: all levels if it is a tuple of tensors, else the record itself."""
         record = self.read(name, record_idx, data_idx)
         is_pyramid = isinstance(record, (tuple, list)) and all(isinstance(level, Tensor) for level in record)
         return list(record) if is_pyramid else [record]
+
+    def observe_tokens(self, image_size: Size, name: str, record_idx: int = 0, data_idx: int | None = None) -> bool:
+        """Note the numbers of tokens of a record of one image of (H, W) pixels; return whether the record contains tokens."""
+        indices = self._indices(name, record_idx, data_idx)
+        maps = self.read_maps(name, record_idx, data_idx)
+        levels = [level for level, feature in enumerate(maps) if isinstance(feature, Tensor) and feature.dim() == 3]
+        for level in levels:
+            key = (name, *indices, level)
+            # The tokens of windows are no rows of one image.
+            if len(maps[level]) == 1:
+                self.token_grids.observe(key, maps[level].shape[1], image_size)
+            else:
+                self.token_grids.forget(key)
+        return bool(levels)
+
+    def grids(
+        self, image_size: Size | None, name: str, record_idx: int = 0, data_idx: int | None = None
+    ) -> list[Grid | None]:
+        """Return the grid of each map of a record.
+
+        Args:
+            image_size (tuple[int, int], optional): Height and width of the recorded images in pixels; None if they are unknown.
+            name (str): Name of the recorder.
+            record_idx (int): As in :meth:`read`. Defaults to 0.
+            data_idx (int, optional): As in :meth:`read`. Defaults to None.
+
+        Returns:
+            list[Grid | None]: The grids; None for maps (B, C, H, W), and for tokens whose grid is not determined.
+        """
+        given = self.taps[name].grid if name in self.taps else None
+        indices = self._indices(name, record_idx, data_idx)
+        grids: list[Grid | None] = []
+        for level, feature in enumerate(self.read_maps(name, record_idx, data_idx)):
+            if not isinstance(feature, Tensor) or feature.dim() != 3:
+                grids.append(None)
+            elif given is not None and Grid(*given).num_positions == feature.shape[1]:
+                grids.append(Grid(*given))
+            else:
+                # The images of a probe may have another size than those of the training, to which a given grid belongs.
+                grids.append(self.token_grids.find((name, *indices, level), feature.shape[1], image_size))
+        return grids
 
     def clear(self) -> None:
         """Clear the recorded tensors; those of a student keep the graph, and thereby the memory, of an iteration."""

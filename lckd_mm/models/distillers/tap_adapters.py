@@ -45,13 +45,44 @@ class TapAdapters(nn.ModuleDict):
             taps (NetworkTaps): The student's taps, which have the records of a probe run.
         """
         for (name, level), (student, teacher) in channels.items():
-            option: Any = self._by_tap.get(name) if self._common is None else self._common
+            option = self._option(name)
             if option is True or (option == 'auto' and student != teacher):
                 option = dict(type='PointwiseAdapter')
             if isinstance(option, dict):
                 maps = taps.read_maps(name)
                 adapter = MODELS.build(dict(option, in_channels=student, out_channels=teacher))
                 self[_key(name, level, len(maps))] = adapter.to(maps[level].device)
+
+    def _option(self, name: str) -> Any:
+        return self._by_tap.get(name) if self._common is None else self._common
+
+    def check_deferrable(self, names: Sequence[str], loss_name: str) -> None:
+        """Check that taps of unknown channel counts can be used without adapters.
+
+        Raises:
+            ConfigValueError: A tap has an adapter in any case.
+        """
+        for name in names:
+            if self._option(name) is True or isinstance(self._option(name), dict):
+                raise ConfigValueError(
+                    f'adapters={self._option(name)!r} cannot be built for the loss {loss_name!r}, since the probe did not record its taps: '
+                    'give the shape of the input of the models, probe_inputs=(4, 224, 224) for example, or set adapters=False.'
+                )
+
+    def check_complete(self, channels: ChannelPairs, taps: NetworkTaps) -> None:
+        """Check that no tap needs an adapter that was not built.
+
+        Raises:
+            ConfigValueError: A tap does.
+        """
+        for (name, level), (student, teacher) in channels.items():
+            key = _key(name, level, len(taps.read_maps(name)))
+            if key not in self and self._option(name) == 'auto' and student != teacher:
+                raise ConfigValueError(
+                    f"the student's tap {taps.source(name)!r} has {student} channels and the teacher's {teacher}, but its adapter could "
+                    'not be built before the training, since the probe did not record the tap: give the shape of the input of the models, '
+                    'probe_inputs=(4, 224, 224) for example, or set adapters=False.'
+                )
 
     def adapt(self, name: str, maps: Sequence[Any]) -> list[Any]:
         """Return the maps of a tap in the teacher's channel counts; maps without an adapter are returned as they are."""

@@ -1,6 +1,7 @@
 from .build import build_model, build_student, build_teacher
 from .config_file import merge_options, read_config
 from .export import export_student
+from .image_size import get_image_size
 from .padding import compute_valid_ratios, record_valid_shapes
 from .pixels import make_pixel_conversion
 from .teacher import load_teacher
@@ -11,6 +12,7 @@ __all__ = [
     'build_teacher',
     'compute_valid_ratios',
     'export_student',
+    'get_image_size',
     'load_teacher',
     'make_pixel_conversion',
     'merge_options',
