@@ -133,6 +133,19 @@ def test_data_preprocessor_at_the_top_level_keeps_the_students_recipe(typed: boo
     assert model.data_preprocessor.mean.flatten().tolist() == _PIXELS['mean']
 
 
+@pytest.mark.parametrize(('mean', 'is_warned'), [([1.0, 2.0, 3.0], True), (_PIXELS['mean'], False)])
+def test_options_that_the_students_data_preprocessor_overrides_are_a_warning(
+    mean: list[float], is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[str] = []
+    monkeypatch.setattr('lckd_mm.models.utils.build.print_log', lambda message, **_: messages.append(message))
+    student = dict(classifier(), data_preprocessor=dict(type='ClsDataPreprocessor', **_PIXELS))
+    model = build_distillation(architecture=student, data_preprocessor=dict(mean=mean))
+    assert model.data_preprocessor.mean.flatten().tolist() == _PIXELS['mean']
+    assert len(messages) == is_warned
+    assert all("{'mean': [1.0, 2.0, 3.0]}" in message for message in messages)
+
+
 @pytest.mark.parametrize('kind', ['SegDataPreProcessor', 'mmseg.SegDataPreProcessor'])
 def test_data_preprocessor_at_the_top_level_keeps_cfg_options_of_the_student(kind: str) -> None:
     student = dict(

@@ -1,9 +1,11 @@
 """Building a student or a teacher from a config."""
 
 import copy
+import logging
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
@@ -115,13 +117,29 @@ def _resolve(model: dict[str, Any], data_preprocessor: dict[str, Any] | None) ->
     if cfg_options:
         model = _override(model, cfg_options)
     if data_preprocessor is not None:
-        model.setdefault('data_preprocessor', data_preprocessor)
+        _log_unused_options(data_preprocessor, model.setdefault('data_preprocessor', data_preprocessor))
     # With a scope in the prefix of `type` alone, defaults such as the data preprocessor would be looked up in mmrazor's scope.
     prefix, dot, _ = str(model.get('type', '')).partition('.')
     scope = prefix if dot else _find_scope(model)
     if scope and '_scope_' not in model:
         model['_scope_'] = scope
     return model, None
+
+
+def _log_unused_options(options: dict[str, Any], own: Any) -> None:
+    """Warn about options that the data preprocessor in a model config overrides."""
+    unused = {
+        name: value
+        for name, value in options.items()
+        if name != 'type' and isinstance(own, dict) and own.get(name) != value
+    }
+    if unused:
+        print_log(
+            f'The options {unused} of the data_preprocessor are not used, since the model config has its own, which has priority: set them '
+            'in the data_preprocessor of `architecture`.',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _read_model(model: dict[str, Any], data_preprocessor: dict[str, Any] | None) -> tuple[dict[str, Any], str | None]:
