@@ -135,3 +135,18 @@ def test_channels_last_gives_the_same_numbers_and_excludes_what_would_crash() ->
     torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
     for p, gradient in zip(model.parameters(), expected_gradients, strict=True):
         torch.testing.assert_close(p.grad, gradient, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ('options', 'is_accepted'), [({}, True), (dict(download=True), True), (dict(download=False), False)]
+)
+def test_a_data_set_that_downloads_its_files_needs_no_folder(options: dict, is_accepted: bool, tmp_path: Path) -> None:
+    dataset = dict(type='CIFAR10', data_root=str(tmp_path / 'nowhere'), **options)
+    cfg = Config(
+        dict(default_scope='mmpretrain', train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=dataset)))
+    )
+    if is_accepted:
+        check_data(cfg, 'train_dataloader')
+    else:
+        with pytest.raises(FileNotFoundError, match='nowhere'):
+            check_data(cfg, 'train_dataloader')

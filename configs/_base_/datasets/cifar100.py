@@ -15,4 +15,3 @@ val_dataloader = dict(batch_size=128)
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1, 5))
 test_evaluator = val_evaluator
-data_help = 'create that folder; mmpretrain downloads CIFAR-100 into it'
