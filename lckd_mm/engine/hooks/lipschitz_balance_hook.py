@@ -95,6 +95,8 @@ class LipschitzBalanceHook(LossWeightHook):
         self.max_weight, self.interval, self.measure_interval = max_weight, interval, measure_interval
         # Whether to measure the gradients of the current iteration.
         self._is_measurement_due = False
+        # The stance of the compiler in the forward pass of a measurement.
+        self._stance: Any = None
         # The gradient norms of the current iteration: (weighted distillation loss, all other losses).
         self._gradient_norms: Tensor | None = None
         # The moving averages: (unweighted distillation loss, all other losses).
@@ -121,7 +123,9 @@ class LipschitzBalanceHook(LossWeightHook):
             self._restore_state(loss, self._loaded_state)
             self._loaded_state = None
         if self.measure == 'gradient':
-            unwrapped_model(runner).register_forward_hook(self._measure_gradients)
+            model = unwrapped_model(runner)
+            model.register_forward_pre_hook(self._force_eager)
+            model.register_forward_hook(self._measure_gradients, always_call=True)
 
     def _restore_state(self, loss: Any, state: dict[str, float]) -> None:
         loss.loss_weight = state['weight']
@@ -142,8 +146,16 @@ class LipschitzBalanceHook(LossWeightHook):
         self._gradient_norms = None
         self._is_measurement_due = iteration % self.measure_interval == 0 or (is_early and is_power_of_two)
 
+    def _force_eager(self, model: Any, inputs: Any) -> None:
+        """Let the forward pass run without compilation, whose graph does not show which parameters a loss reaches."""
+        if self._is_measurement_due and torch.is_grad_enabled():
+            self._stance = torch.compiler.set_stance('force_eager')
+
     def _measure_gradients(self, model: Any, inputs: Any, losses: Any) -> None:
-        """Measure the gradient norms of the losses that a forward pass of the model returned."""
+        """Measure the gradient norms of the losses that a forward pass of the model returned, None if it failed."""
+        if self._stance is not None:
+            self._stance.__exit__(None, None, None)
+            self._stance = None
         name = f'distill.{self.loss}'
         if not self._is_measurement_due or not torch.is_grad_enabled():
             return

@@ -17,7 +17,7 @@ from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 
 from ..distillers import DistillerInterface, get_distiller_interface
 from ..distillers.adapter_norms import allow_single_values, follow_sync_bn
-from ..distillers.gradient_check import check_gradients
+from ..distillers.gradient_check import check_gradients, unchecked_losses
 from ..distillers.probe import inplace_modules
 from ..recorders import ForwardStop
 from ..utils import (
@@ -29,12 +29,13 @@ from ..utils import (
     make_pixel_conversion,
     record_valid_shapes,
 )
+from .compiled_networks import CompiledNetworks
 from .student_attributes import StudentAttributes
 from .zero_gradients import add_zero_gradients
 
 
 @MODELS.register_module()
-class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
+class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill):
     """A ``SingleTeacherDistill`` with a verified teacher, which runs only to its last recorded layer.
 
     The losses of the distiller use nothing that is computed after that layer. The teacher's weights are loaded from its checkpoint in
@@ -181,6 +182,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         distiller.init_ofd_connectors(self.teacher)
         self._is_teacher_ready = True
 
+    @torch.compiler.disable
     def loss(self, batch_inputs: Tensor, data_samples: list | None = None) -> dict[str, Tensor]:
         """Compute the student's losses (``student.*``) and the distiller's (``distill.*``) for one batch.
 
@@ -197,13 +199,15 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
             )
         if self.distillation_stopped:
             return self._loss_without_distillation(batch_inputs, data_samples)
-        losses = self._run_teacher(self.pixel_conversion(batch_inputs, data_samples), data_samples)
+        examined = self.student_trainable and bool(unchecked_losses(self.distiller, self._losses_with_gradient))
+        losses = self._run_teacher(self.pixel_conversion(batch_inputs, data_samples), data_samples, examined)
         # Deliveries hand the student what they have recorded in the teacher's forward pass.
         self.distiller.set_deliveries_override(True)
         with (
             self.distiller.student_recorders,
             self.distiller.deliveries,
             torch.set_grad_enabled(self.student_trainable),
+            self._compiled(self.student, examined),
         ):
             student_losses = self.student(batch_inputs, data_samples, mode='loss')
         if self.calculate_student_loss:
@@ -227,7 +231,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         if self.teacher_trainable:
             pixels = self.pixel_conversion(batch_inputs, data_samples)
             losses.update(add_prefix(self.teacher(pixels, data_samples, mode='loss'), 'teacher'))
-        with torch.set_grad_enabled(self.student_trainable):
+        with torch.set_grad_enabled(self.student_trainable), self._compiled(self.student):
             losses.update(add_prefix(self.student(batch_inputs, data_samples, mode='loss'), 'student'))
         if is_distributed():
             # DistributedDataParallel waits for a gradient of each parameter.
@@ -239,10 +243,10 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
         """Whether a training step leaves parameters without a gradient, those of the student's head for example."""
         return not (self.calculate_student_loss and self.student_trainable)
 
-    def _run_teacher(self, batch_inputs: Tensor, data_samples: list | None) -> dict[str, Tensor]:
+    def _run_teacher(self, batch_inputs: Tensor, data_samples: list | None, examined: bool) -> dict[str, Tensor]:
         """Record the teacher; return its own losses if it is trained."""
         self.distiller.set_deliveries_override(False)
-        with self.distiller.teacher_recorders, self.distiller.deliveries:
+        with self.distiller.teacher_recorders, self.distiller.deliveries, self._compiled(self.teacher, examined):
             if self.teacher_trainable:
                 return add_prefix(self.teacher(batch_inputs, data_samples, mode='loss'), 'teacher')
             with torch.no_grad():
@@ -276,8 +280,7 @@ class LipschitzDistill(StudentAttributes, SingleTeacherDistill):
             # A teacher without a data preprocessor of its own has that of this model, which is copied.
             own = set(self.modules())
             memo.update({id(module): module for module in self.teacher.modules() if module not in own})
-        copied = type(self).__new__(type(self))
-        memo[id(self)] = copied
+        copied = memo[id(self)] = type(self).__new__(type(self))
         copied.__setstate__(copy.deepcopy(self.__dict__, memo))
         if not self.teacher_trainable:
             # The shared modules call the recorders of this model; those of the copy are registered beside them.

@@ -48,6 +48,23 @@ def reaches_any(loss: Tensor, parameters: Iterable[nn.Parameter]) -> bool:
     return False
 
 
+def unchecked_losses(distiller: ConfigurableDistiller, checked: set[str]) -> list[str]:
+    """Return the names of the losses that the next training step checks; a loss of weight 0 is checked when the weight increases.
+
+    Args:
+        distiller (ConfigurableDistiller): The distiller, which has the losses.
+        checked (set[str]): Names of the losses that have been checked before.
+
+    Returns:
+        list[str]: The names.
+    """
+    return [
+        name
+        for name in distiller.loss_forward_mappings
+        if name not in checked and getattr(distiller.distill_losses[name], 'loss_weight', 1) != 0
+    ]
+
+
 def check_gradients(
     losses: Mapping[str, Any], distiller: ConfigurableDistiller, student: nn.Module, checked: set[str]
 ) -> None:
@@ -62,17 +79,9 @@ def check_gradients(
     Raises:
         ConfigValueError: A loss would train no parameter of the student; names its taps.
     """
-    for name in [name for name in losses if name not in checked]:
-        mapping = distiller.loss_forward_mappings.get(name)
-        # A weight of 0 may increase later.
-        if (
-            mapping is None
-            or not isinstance(losses[name], Tensor)
-            or getattr(distiller.distill_losses[name], 'loss_weight', 1) == 0
-        ):
-            continue
-        if not reaches_any(losses[name], student.parameters()):
-            recorders = distiller.student_recorders.recorders
+    for name in unchecked_losses(distiller, checked):
+        if isinstance(losses.get(name), Tensor) and not reaches_any(losses[name], student.parameters()):
+            recorders, mapping = distiller.student_recorders.recorders, distiller.loss_forward_mappings[name]
             taps = list(dict.fromkeys(recorders[recorder].source for recorder, _ in records_of({name: mapping}, True)))
             raise ConfigValueError(
                 f'the loss {name!r} has no gradient for any parameter of the student: its taps {taps} are detached, or all layers up to '

@@ -206,7 +206,12 @@ class NetworkTaps:
             counts[name] = max(counts.get(name, 0), index + 1)
         recorders = self.manager.recorders
         sources = {recorders[name].source for name in counts}
-        modules = [module for name, module in model.named_modules() if name in sources]
+        # A module around a tap ends the forward pass if the tap is inside a compiled function.
+        modules = [
+            module
+            for name, module in model.named_modules()
+            if name and any(f'{s}.'.startswith(f'{name}.') for s in sources)
+        ]
         return ForwardStop(modules, lambda: all(len(recorders[name].data_buffer) >= n for name, n in counts.items()))
 
     def check_not_overwritten(self) -> None:

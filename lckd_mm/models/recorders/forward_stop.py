@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -45,5 +46,6 @@ class ForwardStop:
             handle.remove()
 
     def _stop_if_complete(self, *_: Any) -> None:
-        if self._is_running and self._is_complete():
+        # A compiled function cannot be left by an exception; the hook of a module around it ends the forward pass.
+        if not torch.compiler.is_compiling() and self._is_running and self._is_complete():
             raise _StopForward

@@ -1,5 +1,6 @@
 from typing import Any
 
+import torch
 from mmcv.cnn.bricks import HSwish, Swish
 from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
 from mmrazor.registry import TASK_UTILS
@@ -58,7 +59,7 @@ class PreActivationRecorder(ModuleOutputsRecorder):
     def __init__(self, source: str, copy: bool = False) -> None:
         super().__init__(source)
         self.copy = copy
-        self._versions: list[int] = []
+        self._versions: list[int | None] = []
         self._last_activation: tuple[Any, Any] | None = None
 
     def prepare_from_model(self, model: nn.Module | None = None) -> None:
@@ -87,11 +88,13 @@ class PreActivationRecorder(ModuleOutputsRecorder):
         if isinstance(record, Tensor) and self.copy:
             record = record.clone()
         self.data_buffer.append(record)
-        self._versions.append(record._version if isinstance(record, Tensor) else 0)
+        # The output of a compiled function has another counter than the tensor in it.
+        is_counted = isinstance(record, Tensor) and not torch.compiler.is_compiling()
+        self._versions.append(record._version if is_counted else None)
 
     def overwritten(self) -> bool:
         """Return whether an in-place operation has changed a record since it was stored."""
-        return any(isinstance(r, Tensor) and r._version != v for r, v in zip(self.data_buffer, self._versions))
+        return any(v is not None and r._version != v for r, v in zip(self.data_buffer, self._versions))
 
     def reset_data_buffer(self) -> None:
         """Clear the recorded tensors."""
