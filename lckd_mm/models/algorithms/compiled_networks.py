@@ -1,10 +1,12 @@
 import contextlib
 import inspect
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
+from mmengine.model import BaseDataPreprocessor
 from torch import nn
 
 from lckd_mm.errors import ConfigTypeError, ConfigValueError, unknown_name
@@ -107,6 +109,8 @@ class CompiledParts:
 
 def _find_parts(network: nn.Module, prefix: str = '') -> Iterator[tuple[str, nn.Module]]:
     for name, child in network.named_children():
+        if isinstance(child, BaseDataPreprocessor):
+            continue
         if type(child).forward is nn.Module.forward:
             yield from _find_parts(child, f'{prefix}{name}.')
         else:
@@ -125,7 +129,9 @@ def _try_options(options: dict[str, Any], device: torch.device) -> None:
     try:
         torch.compile(lambda x: (2 * x).relu(), **options)(torch.ones(2, device=device))
     except Exception as error:
+        # Messages of torch may list all options of inductor.
+        reason = textwrap.shorten(f'{type(error).__name__}: {error}', 300, placeholder=' ...')
         raise ConfigValueError(
-            f'compile={options!r} does not work on this machine ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]}): '
-            "correct the options, install what is missing, or choose another backend, 'aot_eager' for example, which needs no C++ compiler."
+            f'compile={options!r} does not work on this machine ({reason}): correct the options, install what is missing, or choose '
+            "another backend, 'aot_eager' for example, which needs no C++ compiler."
         ) from error
