@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import ConfigTypeError
 from .patching import patch
 
 _REASON = (
@@ -61,8 +62,12 @@ def _compile_parts(model: Any, options: Any) -> bool:
 
     if is_model_wrapper(model):
         model = model.module
-    if type(model).compile is nn.Module.compile or not (options is True or isinstance(options, dict)):
+    if type(model).compile is nn.Module.compile or options is None or options is False:
         return False
+    if options is not True and not isinstance(options, dict):
+        raise ConfigTypeError(
+            f'compile={options!r} is no dict: give the options of torch.compile, compile=dict(backend=...) for example, or True.'
+        )
     if isinstance(options, ConfigDict):
         options = options.to_dict()
     model.compile(**({} if options is True else options))
