@@ -44,7 +44,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 @pytest.mark.training
 class TestTwoRanks:
-    @pytest.mark.parametrize('scenario', ['stop', 'no_student_loss', 'invalid_loss', 'no_gradient'])
+    @pytest.mark.parametrize('scenario', ['stop', 'compile', 'no_student_loss', 'invalid_loss', 'no_gradient'])
     def test_ranks_end_with_the_same_weights(self, ranks: list[dict], scenario: str) -> None:
         first, second = (rank[scenario] for rank in ranks)
         assert first['weights'] == second['weights']
@@ -53,6 +53,10 @@ class TestTwoRanks:
     def test_training_continues_with_the_student_alone_after_the_stop(self, ranks: list[dict]) -> None:
         names = [iteration['losses'] for iteration in ranks[0]['stop']['iterations']]
         assert names == [['distill.loss_lipschitz', 'loss', 'student.loss']] * 2 + [['loss', 'student.loss']] * 2
+
+    def test_compiled_networks_train_as_without_compilation(self, ranks: list[dict]) -> None:
+        compiled, plain = ranks[0]['compile'], ranks[0]['plain']
+        assert compiled['weights'] == plain['weights']
 
     def test_weight_decay_does_not_change_a_head_without_a_loss(self, ranks: list[dict]) -> None:
         assert ranks[0]['no_student_loss']['is_head_unchanged']

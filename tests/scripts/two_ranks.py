@@ -76,7 +76,7 @@ class NoGradientOnOneRank(Hook):
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     'stop': dict(hooks=[dict(type='mmrazor.StopDistillHook', stop_epoch=1)], max_epochs=2),
-    'eager': dict(max_epochs=2),
+    'plain': dict(max_epochs=2),
     'compile': dict(max_epochs=2, options=dict(compile=dict(backend='aot_eager'))),
     'no_student_loss': dict(model=dict(calculate_student_loss=False)),
     'invalid_loss': dict(
