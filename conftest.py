@@ -1,5 +1,6 @@
 """Options and isolation of all tests, those in docstrings included."""
 
+import contextlib
 import sys
 from collections.abc import Iterator
 
@@ -26,8 +27,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason='a long proof: give --slow to run it'))
 
 
-@pytest.fixture(autouse=True)
-def _isolate_default_scope() -> Iterator[None]:
+@contextlib.contextmanager
+def _restored_default_scope() -> Iterator[None]:
     """Restore mmengine's default scope, which each Runner sets for the whole process."""
     if 'mmengine.registry' not in sys.modules:
         yield
@@ -38,3 +39,19 @@ def _isolate_default_scope() -> Iterator[None]:
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(instances)
+
+
+@pytest.fixture(autouse=True)
+def _isolate_default_scope() -> Iterator[None]:
+    """Restore the default scope after each test."""
+    with _restored_default_scope():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> Iterator[None]:
+    """Restore the default scope after each fixture that several tests share; those of one test belong to the test."""
+    if fixturedef.scope == 'function':
+        return (yield)
+    with _restored_default_scope():
+        return (yield)

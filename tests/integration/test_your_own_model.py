@@ -29,9 +29,9 @@ CONFIGS: dict[str, str] = {
 # The command of a user, without downloads.
 TRAIN = """
 import sys
+import lckd_mm.__main__ as command
 import mmengine.model.weight_init as weight_init
 weight_init.PretrainedInit.__call__ = lambda *_: None
-import lckd_mm.__main__ as command
 command.main(sys.argv[1:])
 """
 
