@@ -2,6 +2,7 @@ import pytest
 import torch
 from mmrazor.registry import MODELS
 
+from lckd_mm.errors import ConfigRuntimeError
 from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, spectral_distiller, train_step
 
 
@@ -176,3 +177,17 @@ def test_a_layer_may_be_recorded_in_two_ways_and_in_two_losses(batch) -> None:
     model = build_distillation(dict(type='LipschitzDistiller', losses=losses))
     model.init_weights()
     assert train_step(model, batch)['distill.loss_fitnet'].isfinite()
+
+
+@pytest.mark.parametrize('network', ['student', 'teacher'])
+def test_a_tap_that_a_training_step_does_not_reach_is_an_error(network: str, batch: tuple) -> None:
+    from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
+
+    model = build_distillation()
+    model.init_weights()
+    # It traces the network and inlines its layers, so that no recorder is called.
+    turn_on_efficient_conv_bn_eval(getattr(model, network), ['backbone'])
+    with pytest.raises(
+        ConfigRuntimeError, match=rf"the {network}'s tap 'backbone.layer1' recorded nothing .*`efficient_conv_bn_eval`"
+    ):
+        train_step(model, batch)

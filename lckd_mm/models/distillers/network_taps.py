@@ -132,8 +132,17 @@ class NetworkTaps:
         return all(self.is_recorded(name) for name in recorder_names(record))
 
     def read(self, name: str, record_idx: int = 0, data_idx: int | None = None) -> Any:
-        """Return a record; the indices of the tap itself have priority."""
+        """Return a record; the indices of the tap itself have priority.
+
+        Raises:
+            ConfigRuntimeError: The forward pass did not reach the tap.
+        """
         record_idx, data_idx = self._indices(name, record_idx, data_idx)
+        if not self.is_recorded(name):
+            raise ConfigRuntimeError(
+                f"the {self.role}'s tap {self.source(name)!r} recorded nothing in this forward pass: tap a layer that every pass reaches, "
+                'and switch off options that replace the forward of a network, such as `efficient_conv_bn_eval`.'
+            )
         return self.manager.get_recorder(name).get_record_data(record_idx=record_idx, data_idx=data_idx)
 
     def _indices(self, name: str, record_idx: int, data_idx: int | None) -> tuple[int, int | None]:
