@@ -45,6 +45,71 @@ def mmengine_installed_path(original: Callable[[str], str]) -> Callable[[str], s
 
 
 @patch(
+    'mmengine.config.config:Config',
+    '_dict_to_config_dict',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason="what a config inherits from 'lckd_mm::path.py' cannot be built: mmengine writes `_scope_='lckd_mm'` into it, a scope that no "
+    "registry has, and looks the types up in its root registry: 'CustomDataset is not in the mmengine::dataset registry'",
+    until='mmengine writes the default scope of the inherited config instead of the name of its package',
+)
+def mmengine_inherited_scope(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Write the default scope of an inherited config of lckd_mm; without one, the inheriting config determines the scope."""
+
+    def _dict_to_config_dict(cfg: Any, scope: str | None = None, has_scope: bool = True) -> Any:
+        # mmengine passes the whole inherited config first, and its values with the scope that it was called with.
+        return original(cfg, cfg.get('default_scope') if scope == 'lckd_mm' else scope, has_scope=has_scope)
+
+    return _dict_to_config_dict
+
+
+@patch(
+    'mmengine.config.config:Config',
+    '_file2dict',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='a config cannot inherit a distiller block of lckd_mm together with a student whose config has `custom_imports`, such as the '
+    "ConvNeXt of mmdet and mmseg: 'Duplicate key is not allowed among bases'",
+    until='mmengine joins the custom_imports of several bases',
+)
+def mmengine_custom_imports(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Import the modules that each base names, unless the config has other `custom_imports` of its own."""
+    # For each file that is being read, the custom_imports of the bases that have been read.
+    files: list[list[dict[str, Any]]] = []
+
+    def _file2dict(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        files.append([])
+        try:
+            cfg_dict, *rest = original(*args, **kwargs)
+        finally:
+            bases = files.pop()
+        if len(bases) > 1 and cfg_dict.get('custom_imports') == bases[0]:
+            cfg_dict['custom_imports'] = _join_imports(bases)
+        if files and 'custom_imports' in cfg_dict:
+            imports = cfg_dict['custom_imports']
+            # Only the first base keeps the key.
+            if files[-1] or not imports:
+                del cfg_dict['custom_imports']
+            if imports:
+                files[-1].append(imports)
+        return (cfg_dict, *rest)
+
+    return _file2dict
+
+
+def _join_imports(bases: list[dict[str, Any]]) -> dict[str, Any]:
+    modules: dict[str, None] = {}
+    for base in bases:
+        imports = base['imports']
+        modules.update(dict.fromkeys([imports] if isinstance(imports, str) else imports))
+    # What may fail for one base must not fail for all of them.
+    may_fail = any(base.get('allow_failed_imports', False) for base in bases)
+    return dict(imports=list(modules), allow_failed_imports=may_fail)
+
+
+@patch(
     library='mmengine',
     versions='>=0.10,<1',
     issue='none known',

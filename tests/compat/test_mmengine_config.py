@@ -31,6 +31,77 @@ def test_a_config_inherits_from_lckd_mm_by_name(child: Path, monkeypatch: pytest
         Config.fromfile(child)
 
 
+@pytest.mark.parametrize('default_scope', ['mmseg', None])
+def test_inherited_dicts_have_the_default_scope_of_their_config(
+    default_scope: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / 'package'
+    (folder / '.mim' / 'configs' / 'any').mkdir(parents=True)
+    (folder / '.mim' / 'model-index.yml').write_text('Import: []\n')
+    text = "data = dict(dataset=dict(type='A', pipeline=[dict(type='B')]), sampler=dict(type='C', _scope_='mmdet'))\n"
+    if default_scope is not None:
+        text += f'default_scope = {default_scope!r}\n'
+    (folder / '.mim' / 'configs' / 'any' / 'base.py').write_text(text)
+    monkeypatch.setattr('mmengine.config.config.get_installed_path', lambda _: str(folder))
+    child = tmp_path / 'child.py'
+    # The scope of a project that inherits does not matter.
+    child.write_text("_base_ = 'lckd_mm::any/base.py'\ndefault_scope = 'mine'\nuser = dict(data=_base_.data)\n")
+    cfg = Config.fromfile(child)
+    scope = {} if default_scope is None else {'_scope_': default_scope}
+    expected = dict(dataset=dict(type='A', pipeline=[dict(type='B')], **scope), sampler=dict(type='C', _scope_='mmdet'))
+    assert cfg.data == cfg.user.data == expected
+
+
+def _write_bases(folder: Path, **values: str) -> str:
+    for name, value in values.items():
+        (folder / f'{name}.py').write_text(f'{name} = 1\ncustom_imports = {value}\n')
+    return f'_base_ = {[f"{name}.py" for name in values]}\n'
+
+
+def test_custom_imports_of_all_bases_are_joined(tmp_path: Path) -> None:
+    _write_bases(
+        tmp_path, first="dict(imports=['math', 'json'], allow_failed_imports=False)", second="dict(imports='csv')"
+    )
+    (tmp_path / 'both.py').write_text("_base_ = ['first.py', 'second.py']\n")
+    _write_bases(tmp_path, third="dict(imports=['json', 'no_such_module'], allow_failed_imports=True)", none='None')
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = ['both.py', 'third.py', 'none.py']\n")
+    with pytest.warns(UserWarning, match='no_such_module'):
+        cfg = Config.fromfile(child)
+    imports = ['math', 'json', 'csv', 'no_such_module']
+    assert cfg.custom_imports == dict(imports=imports, allow_failed_imports=True)
+    assert cfg.first == cfg.second == cfg.third == cfg.none == 1
+
+
+def test_custom_imports_of_a_config_replace_those_of_its_bases(tmp_path: Path) -> None:
+    bases = _write_bases(tmp_path, first="dict(imports=['math'])", second="dict(imports=['csv'])")
+    for text, expected in (
+        ("dict(imports=['json'], allow_failed_imports=True)", dict(imports=['json'], allow_failed_imports=True)),
+        ('None', None),
+    ):
+        (tmp_path / 'child.py').write_text(f'{bases}custom_imports = {text}\n')
+        assert Config.fromfile(tmp_path / 'child.py').get('custom_imports') == expected
+
+
+def test_other_keys_that_two_bases_define_are_an_error(tmp_path: Path) -> None:
+    for name in 'ab':
+        (tmp_path / f'{name}.py').write_text("value = 1\ncustom_imports = dict(imports=['math'])\n")
+    (tmp_path / 'child.py').write_text("_base_ = ['a.py', 'b.py']\n")
+    with pytest.raises(KeyError, match=r"Duplicate keys: \{'value'\}"):
+        Config.fromfile(tmp_path / 'child.py')
+    # An error leaves nothing behind for the next file.
+    assert Config.fromfile(tmp_path / 'a.py').custom_imports == dict(imports=['math'])
+
+
+def test_a_student_with_custom_imports_inherits_a_block(tmp_path: Path) -> None:
+    bases = [
+        'mmdet::convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py',
+        'lckd_mm::_base_/distillers/lckd_detection.py',
+    ]
+    (tmp_path / 'child.py').write_text(f'_base_ = {bases}\n')
+    assert Config.fromfile(tmp_path / 'child.py').custom_imports.imports == ['mmpretrain.models', 'lckd_mm']
+
+
 def test_the_installed_path_is_the_folder_of_the_imported_package() -> None:
     assert get_installed_path('lckd_mm') == os.path.dirname(lckd_mm.__file__)
     assert os.path.basename(get_installed_path('mmdet')) == 'mmdet'

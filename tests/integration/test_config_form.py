@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmrazor import registry as registry
 
 from tests.helpers.tools import ROOT
 
@@ -173,3 +174,26 @@ def test_student_is_the_model_of_the_inherited_config(path: Path) -> None:
     assert changed <= {'param_scheduler', 'train_dataloader', 'auto_scale_lr'}
     assert not changed or path.parent.name == 'cifar100'
     assert _plain(student.default_hooks).items() <= _plain(cfg.default_hooks).items()
+
+
+def _types(value: object) -> set[str]:
+    """Return all values of ``type`` in a config."""
+    if isinstance(value, dict):
+        types = {value['type']} if isinstance(value.get('type'), str) else set()
+        return types.union(*map(_types, value.values()))
+    return set().union(*map(_types, value)) if isinstance(value, (list, tuple)) else set()
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=_id)
+def test_a_script_that_reads_the_file_finds_the_components_of_lckd_mm(path: Path) -> None:
+    cfg = _load(path)
+    if path in DISTILLATIONS:
+        assert cfg.custom_imports == dict(imports=['lckd_mm'], allow_failed_imports=False)
+        return
+    # A student inherits no block; `custom_imports` of its own could not stand in a base beside that of a block.
+    assert 'custom_imports' not in cfg
+    registries = [registry.MODELS, registry.HOOKS, registry.DATASETS]
+    for name in _types(cfg.to_dict()):
+        scope, _, short = name.rpartition('.')
+        modules = {r.module_dict[short].__module__ for r in registries if scope == 'mmrazor' and short in r.module_dict}
+        assert not any(module.startswith('lckd_mm') for module in modules), f'write the full name of {name}'

@@ -1,4 +1,6 @@
 import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import classifier
@@ -47,3 +49,19 @@ def test_cfg_options_override_a_model_config() -> None:
     model = build_model(dict(config, cfg_options={'head.num_classes': 7, 'backbone.init_cfg': None}))
     assert model.head.fc.weight.shape == (7, 32)
     assert config == classifier()
+
+
+@pytest.mark.parametrize('cfg_path', ['lckd_mm::any/config.py', 'mmdet::any/config.py', 'config.py'])
+@pytest.mark.parametrize('default_scope', ['mmpretrain', None])
+def test_model_of_a_config_is_built_in_the_default_scope_of_the_config(
+    cfg_path: str, default_scope: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dict(model=dict(type='ImageClassifier', backbone=dict(type='LeNet5', num_classes=3)))
+    if default_scope is None and cfg_path.startswith('mmdet'):
+        # mmdet's own configs need no default scope.
+        config['model'] = dict(type='DetDataPreprocessor')
+    config['default_scope'] = default_scope
+    monkeypatch.setattr('lckd_mm.models.utils.build.read_config', lambda _: Config(config))
+    with DefaultScope.overwrite_default_scope('mmpretrain' if default_scope is None else 'mmdet'):
+        model = build_model(dict(cfg_path=cfg_path))
+    assert type(model).__name__ == config['model']['type']

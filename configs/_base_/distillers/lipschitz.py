@@ -1,4 +1,6 @@
 # The Lipschitz loss (LCKD) on the four stages of a backbone, each recorded before its last ReLU.
+# Any script of mmengine that reads this file registers the components of lckd_mm.
+custom_imports = dict(imports=['lckd_mm'], allow_failed_imports=False)
 distillation = dict(
     _scope_='mmrazor',
     type='LipschitzDistill',
@@ -20,11 +22,10 @@ distillation = dict(
         ),
     ),
 )
-# Without `_scope_`, mmengine warns that a config which inherits this block from the package lckd_mm has no such scope.
 distillation_hooks = dict(
-    lipschitz_monitor=dict(_scope_='mmrazor', type='mmrazor.LipschitzMonitorHook', interval=10),
-    class_count=dict(_scope_='mmrazor', type='mmrazor.ClassCountHook'),
-    annotation_check=dict(_scope_='mmrazor', type='mmrazor.AnnotationCheckHook'),
-    checkpoint_match=dict(_scope_='mmrazor', type='mmrazor.CheckpointMatchHook'),
-    sample_errors=dict(_scope_='mmrazor', type='mmrazor.SampleErrorHook'),
+    lipschitz_monitor=dict(type='mmrazor.LipschitzMonitorHook', interval=10),
+    class_count=dict(type='mmrazor.ClassCountHook'),
+    annotation_check=dict(type='mmrazor.AnnotationCheckHook'),
+    checkpoint_match=dict(type='mmrazor.CheckpointMatchHook'),
+    sample_errors=dict(type='mmrazor.SampleErrorHook'),
 )

@@ -2,5 +2,5 @@
 _base_ = './lipschitz_ofd.py'
 # Of the tested strategies, only this one improves on OFD with every seed on CamVid (docs/experiments.md).
 distillation_hooks = dict(
-    lipschitz_balance=dict(_scope_='mmrazor', type='mmrazor.LipschitzBalanceHook', measure='gradient', share=0.25),
+    lipschitz_balance=dict(type='mmrazor.LipschitzBalanceHook', measure='gradient', share=0.25),
 )

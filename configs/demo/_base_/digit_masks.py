@@ -1,9 +1,8 @@
 # The masks of the bundled scenes (digits and background; 255 for blurred contours), and 8 epochs from random weights.
 _base_ = ['mmseg::_base_/default_runtime.py', '../../_base_/schedules/adamw_12e.py']
-# The package that registers DigitMasks.
-custom_imports = dict(imports=['lckd_mm.datasets'], allow_failed_imports=False)
 masks = dict(
-    type='mmrazor.DigitMasks',
+    # mmengine imports the module of a full name.
+    type='lckd_mm.datasets.DigitMasks',
     data_root='data/digits_voc',
     data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
     # There are no flips, since a mirrored digit is not a digit.

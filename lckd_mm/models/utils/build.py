@@ -160,9 +160,16 @@ def _read_model(model: dict[str, Any], data_preprocessor: dict[str, Any] | None)
         same_type = data_preprocessor.get('type', own.get('type')) == own.get('type')
         config.model.data_preprocessor = {**(own if same_type else {}), **data_preprocessor}
     config.model = _override(config.model, cfg_options)
+    return config.model, config.get('default_scope') or _package_scope(cfg_path)
+
+
+def _package_scope(cfg_path: str) -> str | None:
+    """Return the scope of a config file without a default scope: its package if that is a scope, else the current one."""
     package, colons, _ = cfg_path.partition('::')
-    scope = package if colons else config.get('default_scope') or DefaultScope.get_current_instance().scope_name
-    return config.model, scope
+    if colons and package != 'lckd_mm':
+        return package
+    current = DefaultScope.get_current_instance()
+    return None if current is None else current.scope_name
 
 
 def _override(model: dict[str, Any], cfg_options: dict[str, Any]) -> dict[str, Any]:
