@@ -11,6 +11,15 @@ if [ -z "${PYTHON:-}" ]; then
     fi
 fi
 
+# The command after the interpreter: the tool, or the script of another project that LCKD_SCRIPT names.
+tool_command() {
+    if [ -n "${LCKD_SCRIPT:-}" ]; then
+        command=(-m lckd_mm run "$LCKD_SCRIPT")
+    else
+        command=("$tools/$1")
+    fi
+}
+
 # launch PROCESSES TOOL ARGUMENTS...: starts that many processes on each of NNODES machines.
 launch() {
     local processes=$1 tool=$2
@@ -22,13 +31,14 @@ launch() {
     local share=$(($(nproc) / processes))
     # torchrun sets one thread per process by default, which is too few for training on a CPU.
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((share > 0 ? share : 1))}"
+    tool_command "$tool"
     exec "$PYTHON" -m torch.distributed.run \
         --nnodes="${NNODES:-1}" \
         --node_rank="${NODE_RANK:-0}" \
         --master_addr="${MASTER_ADDR:-127.0.0.1}" \
         --master_port="${PORT:-29500}" \
         --nproc_per_node="$processes" \
-        "$tools/$tool" "$@" --launcher pytorch
+        "${command[@]}" "$@" --launcher pytorch
 }
 
 # launch_slurm PARTITION JOB_NAME TOOL ARGUMENTS...: starts one task per GPU.
@@ -37,9 +47,10 @@ launch_slurm() {
     shift 3
     local gpus=${GPUS:-8} per_node=${GPUS_PER_NODE:-8}
     per_node=$((per_node < gpus ? per_node : gpus))
+    tool_command "$tool"
     # SRUN_ARGS is a string with several arguments.
     # shellcheck disable=SC2086
     exec srun -p "$partition" --job-name="$job" --gres="gpu:$per_node" --ntasks="$gpus" \
         --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
-        "$PYTHON" -u "$tools/$tool" "$@" --launcher slurm
+        "$PYTHON" -u "${command[@]}" "$@" --launcher slurm
 }

@@ -1,6 +1,7 @@
 """``python -m lckd_mm VERB ARGUMENTS`` runs a verb, wherever lckd_mm is installed."""
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ VERBS = {
     'export': 'write the student of a distillation as a plain checkpoint',
     'gradients': 'measure the gradient of each loss of a distillation',
     'padding': 'measure the effect of padding on the spectral norms',
+    'run': 'run a script, such as the tools/train.py of another project, with lckd_mm registered',
 }
 
 
@@ -31,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _dispatch(arguments: Sequence[str] | None, prog: str | None) -> None:
+    arguments = list(arguments or [])
+    # `torch.distributed.launch -m lckd_mm` puts it before the verb; the environment variable LOCAL_RANK has the same value.
+    if arguments and re.match(r'--local[-_]rank=', arguments[0]):
+        del arguments[0]
     verb, *rest = arguments or ['--help']
     if verb in ('-h', '--help'):
         print(usage())

@@ -19,6 +19,14 @@ def test_verb_receives_its_arguments(capsys: pytest.CaptureFixture) -> None:
     assert printed.startswith('usage: python -m lckd_mm train')
 
 
+@pytest.mark.parametrize('option', ['--local-rank=1', '--local_rank=1'])
+def test_rank_that_a_launcher_puts_before_the_verb_is_skipped(option: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([option, 'run', '--help'])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith('usage: python -m lckd_mm run')
+
+
 @pytest.mark.parametrize('arguments', [[], ['--help']])
 def test_without_a_verb_all_are_listed(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
     main(arguments)
