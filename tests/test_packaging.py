@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import lckd_mm
+from tests.helpers.downstream_projects import INHERITED_FILE, OWN_DATASET, OWN_REGISTRY, Project
+from tests.helpers.shared import make_once
+from tests.helpers.stand_in_data import write_stand_in_data
 
 ROOT = Path(lckd_mm.__file__).parents[1]
 
@@ -24,6 +27,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, '-m', 'pip', *map(str, command)], check=True)
     (path,) = folder.glob('lckd_mm-*.whl')
     return path
+
+
+@pytest.fixture(scope='module')
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the Python path, into which the wheel is installed."""
+    folder = tmp_path_factory.mktemp('site')
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
 
 
 def test_the_wheel_contains_every_config_and_tool(wheel: Path) -> None:
@@ -41,15 +53,13 @@ def test_the_wheel_contains_every_config_and_tool(wheel: Path) -> None:
 
 
 @pytest.mark.training
-def test_a_project_elsewhere_inherits_a_config_and_runs_a_tool_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / 'site')
+def test_a_project_elsewhere_inherits_a_config_and_runs_a_tool_from_the_wheel(site: Path, tmp_path: Path) -> None:
     name = next(iter(sorted((ROOT / 'configs').glob('*/*.py')))).relative_to(ROOT / 'configs').as_posix()
     (tmp_path / 'mine.py').write_text(f"_base_ = 'lckd_mm::{name}'\nmine = 'yes'\n")
     code = 'import lckd_mm, mmengine; c = mmengine.Config.fromfile("mine.py"); print(lckd_mm.__file__, c.mine)'
-    environment = {**os.environ, 'PYTHONPATH': str(tmp_path / 'site')}
+    environment = {**os.environ, 'PYTHONPATH': str(site)}
     for arguments, expected in (
-        (['-c', code], f'{tmp_path}/site/lckd_mm/__init__.py yes'),
+        (['-c', code], f'{site}/lckd_mm/__init__.py yes'),
         (['-m', 'lckd_mm', 'train', '-h'], '--resume'),
     ):
         done = subprocess.run(
@@ -97,12 +107,10 @@ def test_lckd_mm_is_imported_without_what_only_the_demonstration_needs() -> None
 
 
 @pytest.mark.training
-def test_a_project_elsewhere_changes_classes_and_data_of_the_flagship_and_trains(wheel: Path, tmp_path: Path) -> None:
+def test_a_project_elsewhere_changes_classes_and_data_of_the_flagship_and_trains(site: Path, tmp_path: Path) -> None:
     from lckd_mm.datasets import CLASSES, DigitSceneSettings, make_digit_scenes
 
     make_digit_scenes(tmp_path / 'mine', DigitSceneSettings(num_train=4, num_val=2, num_test=2), progress=False)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / 'site')
     (tmp_path / 'mine.py').write_text(f"""
 _base_ = 'lckd_mm::voc/lckd_faster_rcnn.py'
 narrow = {{
@@ -130,7 +138,7 @@ val_dataloader = dict(
 train_pipeline = None
 train_cfg = dict(max_epochs=1)
 """)
-    environment = {**os.environ, 'PYTHONPATH': str(tmp_path / 'site'), 'OMP_NUM_THREADS': '1'}
+    environment = {**os.environ, 'PYTHONPATH': str(site), 'OMP_NUM_THREADS': '1'}
     resize = [
         f'train_dataloader.dataset.dataset.pipeline.{2}.scale=(128,128)',
         'val_dataloader.dataset.pipeline.1.scale=(128,128)',
@@ -146,3 +154,22 @@ train_cfg = dict(max_epochs=1)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert (tmp_path / 'work_dirs' / 'mine' / 'epoch_1.pth').exists()
     assert 'pascal_voc/mAP' in done.stdout + done.stderr
+
+
+@pytest.mark.training
+@pytest.mark.parametrize('project', [OWN_REGISTRY, OWN_DATASET, INHERITED_FILE], ids=lambda project: project.codebase)
+def test_the_training_script_of_another_project_trains(
+    project: Project, site: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (tmp_path / 'data').symlink_to(make_once(tmp_path_factory, 'data', write_stand_in_data))
+    project.write(tmp_path, site / 'lckd_mm' / '.mim' / 'configs')
+    # The interpreter adds the folder of the script to the path, not that of the project.
+    environment = {**os.environ, 'PYTHONPATH': f'{site}{os.pathsep}{tmp_path}', 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-W', 'ignore', *project.runner, 'tools/train.py', 'mine.py']
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    output = done.stdout + done.stderr
+    assert f' {project.metric}: ' in output
+    assert 'distill.loss_lipschitz: ' in output
+    assert 'scope "lckd_mm"' not in output
+    assert (tmp_path / 'work_dirs' / 'mine' / 'epoch_1.pth').exists()

@@ -1,4 +1,4 @@
-"""One image for each split of the data sets that the configs of the repository read."""
+"""One or two images for each split of the data sets that the configs of the repository read."""
 
 import json
 import pickle
@@ -27,8 +27,9 @@ def write_stand_in_data(folder: Path) -> None:
     _write_voc(folder / 'VOCdevkit' / 'VOC2012', 'dog')
     _write_coco(folder / 'coco')
     for split in ('train', 'val', 'test'):
-        _write_image(folder / 'camvid' / 'img_dir' / split / '0.jpg')
-        _write_mask(folder / 'camvid' / 'ann_dir' / split / '0.png')
+        for name in '01':
+            _write_image(folder / 'camvid' / 'img_dir' / split / f'{name}.jpg')
+            _write_mask(folder / 'camvid' / 'ann_dir' / split / f'{name}.png')
         _write_image(folder / 'cityscapes' / 'leftImg8bit' / split / '0_leftImg8bit.png')
         _write_mask(folder / 'cityscapes' / 'gtFine' / split / '0_gtFine_labelTrainIds.png')
         for name in range(10):

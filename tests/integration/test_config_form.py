@@ -197,3 +197,17 @@ def test_a_script_that_reads_the_file_finds_the_components_of_lckd_mm(path: Path
         scope, _, short = name.rpartition('.')
         modules = {r.module_dict[short].__module__ for r in registries if scope == 'mmrazor' and short in r.module_dict}
         assert not any(module.startswith('lckd_mm') for module in modules), f'write the full name of {name}'
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=_id)
+def test_loaders_without_workers_suit_the_defaults_of_the_training_scripts(path: Path) -> None:
+    cfg = _load(path)
+    # tools/train.py of mmpretrain sets persistent_workers=True where it is missing.
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        is_persistent = loader.get('persistent_workers', cfg.default_scope == 'mmpretrain')
+        assert loader.num_workers > 0 or not is_persistent
+
+
+def test_names_of_configs_are_unique_so_that_mim_finds_them() -> None:
+    names = [path.name for path in CONFIGS]
+    assert len(set(names)) == len(names)

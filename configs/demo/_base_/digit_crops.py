@@ -10,13 +10,15 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 # Loading a batch takes 10 ms; worker processes would slow down the training on few cores.
+# mmpretrain's train.py has another default of `persistent_workers`.
+no_workers = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(
+    no_workers,
     batch_size=32,
-    num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(crops, data_prefix='train', pipeline=train_pipeline),
 )
-loader = dict(batch_size=200, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+loader = dict(no_workers, batch_size=200, sampler=dict(type='DefaultSampler', shuffle=False))
 val_dataloader = dict(loader, dataset=dict(crops, data_prefix='val', pipeline=test_pipeline))
 test_dataloader = dict(loader, dataset=dict(crops, data_prefix='test', pipeline=test_pipeline))
 val_evaluator = dict(type='Accuracy', topk=(1,))
