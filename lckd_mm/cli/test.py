@@ -85,7 +85,9 @@ def enable_drawing(cfg: Config, show: bool, folder: str | None) -> None:
         )
     options = {'draw': True, 'enable': True, 'show': show, 'test_out_dir': folder, 'out_dir': folder}
     with HOOKS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
-        accepted = inspect.signature(registry.get(hook.type)).parameters
+        # A pure Python config names the class.
+        kind = hook.type if isinstance(hook.type, type) else registry.get(hook.type)
+        accepted = inspect.signature(kind).parameters
     hook.update({name: value for name, value in options.items() if name in accepted})
     if folder is not None:
         cfg.visualizer.save_dir = folder

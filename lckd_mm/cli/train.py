@@ -74,7 +74,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     """
     if args.amp:
         wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
-        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+        # A pure Python config names the class.
+        if getattr(wrapper, '__name__', wrapper) not in ('OptimWrapper', 'AmpOptimWrapper'):
             raise ConfigValueError(
                 f"--amp does not work with optim_wrapper.type={wrapper!r}; valid: 'OptimWrapper', 'AmpOptimWrapper'."
             )

@@ -50,7 +50,9 @@ class TapAdapters(nn.ModuleDict):
                 option = dict(type='PointwiseAdapter')
             if isinstance(option, dict):
                 maps = taps.read_maps(name)
-                adapter = MODELS.build(dict(option, in_channels=student, out_channels=teacher))
+                adapter = MODELS.build(
+                    {'_scope_': 'mmrazor', **option, 'in_channels': student, 'out_channels': teacher}
+                )
                 self[_key(name, level, len(maps))] = adapter.to(maps[level].device)
 
     def _option(self, name: str) -> Any:

@@ -1,6 +1,8 @@
 """Building a student or a teacher from a config."""
 
+import contextlib
 import copy
+import importlib
 import logging
 from typing import Any
 
@@ -118,9 +120,8 @@ def _resolve(model: dict[str, Any], data_preprocessor: dict[str, Any] | None) ->
         model = _override(model, cfg_options)
     if data_preprocessor is not None:
         _log_unused_options(data_preprocessor, model.setdefault('data_preprocessor', data_preprocessor))
-    # With a scope in the prefix of `type` alone, defaults such as the data preprocessor would be looked up in mmrazor's scope.
-    prefix, dot, _ = str(model.get('type', '')).partition('.')
-    scope = prefix if dot else _find_scope(model)
+    # With a class or a prefix in `type` alone, defaults such as the data preprocessor would be looked up in mmrazor's scope.
+    scope = _type_scope(model.get('type')) or _find_scope(model)
     if scope and '_scope_' not in model:
         model['_scope_'] = scope
     return model, None
@@ -177,6 +178,17 @@ def _override(model: dict[str, Any], cfg_options: dict[str, Any]) -> dict[str, A
     config = Config(dict(model=model))
     merge_options(config, {f'model.{key}': value for key, value in cfg_options.items()})
     return config.model
+
+
+def _type_scope(kind: Any) -> str | None:
+    """Return the scope of a class, or of a type with a prefix or a full name: its package, if that has registries."""
+    package, dot, _ = (f'{kind.__module__}.' if isinstance(kind, type) else str(kind)).partition('.')
+    if not dot:
+        return None
+    # The module adds its registries to those of mmengine; a project may have added them elsewhere.
+    with contextlib.suppress(ImportError):
+        importlib.import_module(f'{package}.registry')
+    return package if MMENGINE_MODELS._search_child(package) is not None else None
 
 
 def _find_scope(model: dict[str, Any]) -> str | None:
