@@ -6,6 +6,7 @@ removed; :data:`PATCHES` contains all of them. No patched library is imported be
 """
 
 from . import (
+    mmcls,
     mmcv,
     mmdet,
     mmengine_amp,
@@ -35,6 +36,7 @@ __all__ = [
     'apply',
     'check_disabled_names',
     'check_mmcv_ops',
+    'mmcls',
     'mmcv',
     'mmdet',
     'mmengine_amp',
