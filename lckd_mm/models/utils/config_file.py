@@ -35,13 +35,13 @@ def read_config(path: str) -> Config:
         )
     try:
         return get_config(path) if colons else Config.fromfile(path)
+    except ConfigError:
+        raise
     except FileNotFoundError as error:
         reason = '' if path in str(error) else f' ({error})'
         raise ConfigFileNotFoundError(
             f'config {path!r} does not exist{reason}: give a path, or PACKAGE::PATH for a config of an installed package.'
         ) from error
-    except ConfigError:
-        raise
     # A config is Python code, which can raise anything.
     except Exception as error:
         reason = ' '.join(str(error).split())
