@@ -143,9 +143,10 @@ def mmrazor_stopped_scalars(original: Callable[..., None]) -> Callable[..., None
 
     def before_train_epoch(self: Any, runner: Any) -> None:
         original(self, runner)
-        if runner.epoch < self.stop_epoch:
-            return
         scalars = runner.message_hub.log_scalars
+        # A mock of a Runner has no scalars.
+        if runner.epoch < self.stop_epoch or not isinstance(scalars, dict):
+            return
         for name in [name for name in scalars if name.partition('/')[2].startswith(_DISTILLATION_SCALARS)]:
             del scalars[name]
 
@@ -182,3 +183,82 @@ def mmrazor_stop_check(_: Callable[..., None]) -> Callable[..., None]:
             )
 
     return before_train
+
+
+@patch(
+    'mmrazor.models.algorithms.base:BaseAlgorithm',
+    'set_module_inplace_false',
+    library='mmrazor',
+    versions='<=1.0.0',
+    issue='none known',
+    reason='in-place activations overwrite the outputs that MMRazor records: it searches for them in submodules of type OrderedDict, which '
+    'torch 2.5 made a dict, and finds none',
+    until='mmrazor searches with `modules()`',
+)
+def mmrazor_inplace(_: Callable[..., None]) -> Callable[..., None]:
+    """Let all modules of an architecture compute out of place."""
+
+    def set_module_inplace_false(self: Any, architecture: Any, varstr: str) -> None:
+        for module in architecture.modules():
+            if hasattr(module, 'inplace'):
+                module.inplace = False
+
+    return set_module_inplace_false
+
+
+@patch(
+    'mmrazor.models.architectures.generators.base_generator:BaseGenerator',
+    'module',
+    library='mmrazor',
+    versions='<=1.0.0',
+    issue='none known',
+    reason="data-free distillation fails without a launcher, 'DAFLGenerator' object has no attribute 'module': it reads the attributes "
+    'of the generator from inside the wrapper of a distributed training',
+    until='mmrazor reads them from a generator without a wrapper as well',
+)
+def mmrazor_generator(_: Any) -> property:
+    """Let ``generator.module`` be the generator itself."""
+    return property(lambda self: self)
+
+
+@patch(
+    'mmrazor.models.architectures.heads.deit_head:DeiTClsHead',
+    'pre_logits',
+    library='mmrazor',
+    versions='<=1.0.0',
+    issue='none known',
+    reason="mmrazor.DeiTClsHead fails, 'not enough values to unpack': mmcls passed patch, class and distillation tokens to the head, "
+    'mmpretrain passes the last two',
+    until='an mmrazor after 1.0.0 supports mmpretrain',
+)
+def mmrazor_deit_head(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Insert an empty place for the patch tokens, which the head does not use."""
+
+    def pre_logits(self: Any, feats: list[Any]) -> Any:
+        tokens = feats[-1]
+        return original(self, [(None, *tokens)] if len(tokens) == 2 else feats)
+
+    return pre_logits
+
+
+@patch(
+    'mmrazor.datasets.transforms.formatting:PackCRDClsInputs',
+    'transform',
+    library='mmrazor',
+    versions='<=1.0.0',
+    issue='none known',
+    reason='PackCRDClsInputs packs meta information, such as the path of the image, only for the first image of each process: it replaces '
+    'its keys by a generator that the first image exhausts',
+    until='an mmrazor after 1.0.0 keeps its keys',
+)
+def mmrazor_crd_inputs(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the keys."""
+
+    def transform(self: Any, results: dict[str, Any]) -> Any:
+        keys = tuple(self.meta_keys)
+        try:
+            return original(self, results)
+        finally:
+            self.meta_keys = keys
+
+    return transform
