@@ -70,3 +70,24 @@ def test_teacher_checkpoint_with_code_is_rejected_and_not_executed(teacher_state
     torch.save(dict(state_dict=teacher_state, meta=_Code(str(marker))), path, _use_new_zipfile_serialization=zipped)
     assert 'system' in _rejection(path)
     assert not marker.exists()
+
+
+def test_the_teacher_in_the_checkpoint_that_initializes_the_algorithm_is_loaded(teacher_state, tmp_path) -> None:
+    # MMRazor's second stages name no other checkpoint of the teacher.
+    changed = {k: v + 1 if v.is_floating_point() else v for k, v in teacher_state.items()}
+    student = {f'architecture.{k}': v for k, v in build_distillation().student.state_dict().items()}
+    path = tmp_path / 'first_stage.pth'
+    torch.save(dict(state_dict={**{f'teacher.{k}': v for k, v in changed.items()}, **student}), path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    for init in (init_cfg, [init_cfg]):
+        model = build_distillation(init_cfg=init, allow_random_teacher=False)
+        model.init_weights()
+        torch.testing.assert_close(dict(model.teacher.state_dict()), changed, rtol=0, atol=0)
+
+    torch.save(dict(state_dict=student), path)
+    with pytest.raises(ValueError, match='teacher_ckpt is None'):
+        build_distillation(init_cfg=init_cfg, allow_random_teacher=False).init_weights()
+    changed.popitem()
+    torch.save(dict(state_dict={f'teacher.{k}': v for k, v in changed.items()}), path)
+    with pytest.raises(ValueError, match='are missing'):
+        build_distillation(init_cfg=init_cfg, allow_random_teacher=False).init_weights()

@@ -7,13 +7,13 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast, is_distributed
 from mmengine.logging import print_log
-from mmengine.model import BaseModel, revert_sync_batchnorm
+from mmengine.model import BaseModel, PretrainedInit, revert_sync_batchnorm
 from mmrazor.models.algorithms import SingleTeacherDistill
 from mmrazor.models.utils import add_prefix
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
+from lckd_mm.errors import ConfigRuntimeError
 
 from ..distillers import DistillerInterface, get_distiller_interface
 from ..distillers.adapter_norms import allow_single_values, follow_sync_bn
@@ -25,8 +25,9 @@ from ..utils import (
     build_teacher,
     compute_valid_ratios,
     get_image_size,
-    load_teacher,
+    initialize_teacher,
     make_pixel_conversion,
+    published_checkpoint,
     record_valid_shapes,
 )
 from .compiled_networks import CompiledNetworks
@@ -49,13 +50,14 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
     Args:
         architecture (dict | BaseModel): The student: a model config, a built model, or
             ``dict(cfg_path='mmdet::...', cfg_options={...})``, a config of an installed package (or a path) whose ``model`` is built
-            with the overrides ``cfg_options``: ``{'roi_head.bbox_head.num_classes': 3}``. A model config takes ``cfg_options`` as well.
+            with the overrides ``cfg_options``: ``{'roi_head.bbox_head.num_classes': 3}``, which a model config takes as well.
+            ``pretrained=True`` beside ``cfg_path`` starts from the published weights of that config.
         teacher (dict | BaseModel): The teacher, in the same forms. It receives the pixels that it was trained with: the student's batch is
             converted to the normalization, the channel order and the pad value of the teacher's ``data_preprocessor``. A teacher without
             one receives the student's pixels.
         distiller (dict): Usually a :class:`LipschitzDistiller`; a ``ConfigurableDistiller`` works as well.
         teacher_ckpt (str, optional): The teacher's checkpoint, a path or a URL, loaded strictly. From the checkpoint of a distillation
-            the student is loaded. Defaults to None.
+            the student is loaded. Defaults to None, the published weights of a teacher with ``pretrained=True``.
         allow_random_teacher (bool): Whether to train without ``teacher_ckpt``, with the initial weights of the teacher. Defaults to
             False.
         teacher_norm_eval (bool): Whether the frozen teacher is in evaluation mode: running statistics, no dropout. Defaults to True.
@@ -84,6 +86,9 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
         **kwargs: Any,
     ) -> None:
         self._is_teacher_ready = False
+        self._student_ckpt = published_checkpoint(architecture)
+        if teacher_ckpt is None:
+            teacher_ckpt = published_checkpoint(teacher)
         architecture, data_preprocessor = build_student(architecture, data_preprocessor)
         student_inplace = set(inplace_modules(architecture))
         # The student's random numbers are those of a training without distillation.
@@ -152,19 +157,15 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
     def init_weights(self) -> None:
         """Load the teacher, initialize the student and the adapters, and compute the OFD margins from the teacher's BNs.
 
-        The student's weights and the random numbers of the training are those that the same seed gives a training of the student alone.
+        The student's weights and the random numbers of the training are those of a training of the student alone with the same seed.
         """
-        if self.teacher_ckpt is not None:
-            load_teacher(self.teacher, self.teacher_ckpt)
-            self.teacher._is_init = True
-        elif not self.allow_random_teacher:
-            raise ConfigValueError(
-                'teacher_ckpt is None, so that the student would learn from random weights: give the path or URL of the checkpoint of the '
-                'teacher, or set allow_random_teacher=True.'
-            )
+        is_loaded = initialize_teacher(self.teacher, self.teacher_ckpt, self.init_cfg, self.allow_random_teacher)
+        self.teacher._is_init |= is_loaded
         self.architecture.init_weights()
+        if self._student_ckpt is not None:
+            PretrainedInit(checkpoint=self._student_ckpt)(self.architecture)
         with torch.random.fork_rng(devices=[]):
-            if self.teacher_ckpt is None and not self.teacher_trainable:
+            if not is_loaded and not self.teacher_trainable:
                 self.teacher.init_weights()
             super().init_weights()
         if is_distributed():

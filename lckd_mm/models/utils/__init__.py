@@ -4,7 +4,8 @@ from .export import export_student
 from .image_size import get_image_size
 from .padding import compute_valid_ratios, record_valid_shapes
 from .pixels import make_pixel_conversion
-from .teacher import load_teacher
+from .published import published_checkpoint
+from .teacher import initialize_teacher, load_teacher
 
 __all__ = [
     'build_model',
@@ -13,9 +14,11 @@ __all__ = [
     'compute_valid_ratios',
     'export_student',
     'get_image_size',
+    'initialize_teacher',
     'load_teacher',
     'make_pixel_conversion',
     'merge_options',
+    'published_checkpoint',
     'read_config',
     'record_valid_shapes',
 ]

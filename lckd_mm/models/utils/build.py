@@ -60,7 +60,8 @@ def build_student(
 
     A Runner passes a data preprocessor from the top level of a config to the model as a default. Options without a type, as in
     mmpretrain, are those of the student's preprocessor. In mmseg configs the top level repeats what the model contains.
-    The student's own preprocessor has priority over one of the same type, as in a training of the student alone.
+    The student's own preprocessor has priority over one of the same type, as in a training of the student alone. One of another type,
+    the ``ImgDataPreprocessor`` of MMRazor's classification configs for example, is that of the algorithm.
 
     Args:
         architecture (dict | BaseModel): As in :func:`build_model`.
@@ -77,11 +78,22 @@ def build_student(
         return architecture, dict(data_preprocessor, type=type(architecture.data_preprocessor))
     if not isinstance(architecture, dict):
         return architecture, data_preprocessor
-    own = architecture.get('data_preprocessor')
-    if own is not None and own.get('type', data_preprocessor['type']) != data_preprocessor['type']:
-        return build_model(architecture), data_preprocessor
+    config, scope = _resolve(architecture, None)
+    if not _is_of_student(data_preprocessor, config.get('data_preprocessor') or {}):
+        return _build(config, scope), data_preprocessor
     # The student adds to it what belongs to its own recipe, such as the Mixup of mmpretrain.
     return build_model(architecture, data_preprocessor), None
+
+
+def _is_of_student(data_preprocessor: dict[str, Any], own: dict[str, Any]) -> bool:
+    """Return whether a data preprocessor has the type of the student's own, as far as the config says."""
+    kind, own_kind = (_class_name(config.get('type')) for config in (data_preprocessor, own))
+    # A student that leaves out the type has that of its package, which adds to the one of mmengine in the configs of MMRazor.
+    return kind == own_kind if own_kind else kind not in MMENGINE_MODELS.module_dict
+
+
+def _class_name(kind: Any) -> str:
+    return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
 def build_teacher(teacher: BaseModel | dict[str, Any]) -> tuple[BaseModel, bool]:
@@ -145,11 +157,12 @@ def _log_unused_options(options: dict[str, Any], own: Any) -> None:
 
 def _read_model(model: dict[str, Any], data_preprocessor: dict[str, Any] | None) -> tuple[dict[str, Any], str | None]:
     cfg_path, cfg_options = model.pop('cfg_path'), model.pop('cfg_options', None) or {}
-    unknown = sorted(set(model) - {'_scope_', 'type'})
+    # `pretrained` is that of `published_checkpoint`.
+    unknown = sorted(set(model) - {'_scope_', 'type', 'pretrained'})
     if unknown:
         raise ConfigValueError(
-            f'{unknown} beside cfg_path={cfg_path!r}: a model that is named by its config takes only `cfg_options`; write '
-            f'cfg_options={{{unknown[0]!r}: ...}}.'
+            f'{unknown} beside cfg_path={cfg_path!r}: a model that is named by its config takes only `cfg_options` and `pretrained`; '
+            f'write cfg_options={{{unknown[0]!r}: ...}}.'
         )
     config = read_config(cfg_path)
     if 'model' not in config:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
@@ -9,6 +10,50 @@ from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
 from lckd_mm.state_dicts import has_student, select_student, unwrap_keys
+
+# What MMRazor names the teacher in the checkpoint of a distillation.
+_PREFIX = 'teacher.'
+
+
+def initialize_teacher(
+    teacher: nn.Module, checkpoint: str | None, init_cfg: Any = None, allow_random_teacher: bool = False
+) -> bool:
+    """Load the teacher from its checkpoint, or from that of a distillation of MMRazor, which contains its teacher.
+
+    Args:
+        teacher (nn.Module): The teacher.
+        checkpoint (str, optional): ``teacher_ckpt``, see :func:`load_teacher`.
+        init_cfg (dict, optional): ``init_cfg`` of the algorithm. Without ``checkpoint``, the teacher in the checkpoint that it names is
+            loaded; MMRazor's second stages, ``abloss_logits_*.py`` for example, start from such a file. Defaults to None.
+        allow_random_teacher (bool): Whether a teacher without a checkpoint is permitted. Defaults to False.
+
+    Returns:
+        bool: Whether the teacher was loaded.
+
+    Raises:
+        ConfigFileNotFoundError: There is no such file.
+        ConfigValueError: There is no checkpoint and ``allow_random_teacher`` is False, or as in :func:`load_teacher`.
+    """
+    if checkpoint is not None:
+        load_teacher(teacher, checkpoint)
+        return True
+    stages = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
+    for path in [stage['checkpoint'] for stage in stages if stage.get('type') == 'Pretrained']:
+        prefix = 'teacher.'
+        state = {
+            key.removeprefix(prefix): value
+            for key, value in _read_file(path, 'init_cfg checkpoint').items()
+            if key.startswith(prefix)
+        }
+        if state:
+            _load_state(teacher, state, path)
+            return True
+    if not allow_random_teacher:
+        raise ConfigValueError(
+            'teacher_ckpt is None, so that the student would learn from random weights: give the path or URL of the checkpoint of the '
+            'teacher, or set allow_random_teacher=True.'
+        )
+    return False
 
 
 def load_teacher(teacher: nn.Module, checkpoint: str) -> None:
@@ -22,7 +67,11 @@ def load_teacher(teacher: nn.Module, checkpoint: str) -> None:
         ConfigFileNotFoundError: There is no such file.
         ConfigValueError: The file cannot be read, or keys are missing, unexpected or of a different shape; lists them.
     """
-    state = _read_state(checkpoint)
+    state = _read_file(checkpoint)
+    _load_state(teacher, select_student(state) if has_student(state) else state, checkpoint)
+
+
+def _load_state(teacher: nn.Module, state: Mapping[str, Tensor], checkpoint: str) -> None:
     expected = teacher.state_dict()
     shapes = {key: (tuple(state[key].shape), tuple(expected[key].shape)) for key in expected if key in state}
     mismatched = [key for key, (actual, required) in shapes.items() if actual != required]
@@ -52,10 +101,10 @@ def load_teacher(teacher: nn.Module, checkpoint: str) -> None:
     print_log(f'Loaded the teacher from {checkpoint}: all {len(expected)} keys match.', logger='current')
 
 
-def _read_state(checkpoint: str) -> Mapping[str, Tensor]:
+def _read_file(checkpoint: str, option: str = 'teacher_ckpt') -> Mapping[str, Tensor]:
     if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
         raise ConfigFileNotFoundError(
-            f'teacher_ckpt={checkpoint!r} does not exist (working directory: {str(Path.cwd())!r}): train the teacher first, or give the '
+            f'{option}={checkpoint!r} does not exist (working directory: {str(Path.cwd())!r}): train the teacher first, or give the '
             'path or URL of its checkpoint.'
         )
     try:
@@ -64,9 +113,8 @@ def _read_state(checkpoint: str) -> Mapping[str, Tensor]:
         if not all(isinstance(value, Tensor) for value in state.values()):
             raise ValueError('it contains no state dict')
     except Exception as error:
-        raise ConfigValueError(f'teacher_ckpt={checkpoint!r} cannot be read: {error}') from error
-    state = unwrap_keys(state)
-    return select_student(state) if has_student(state) else state
+        raise ConfigValueError(f'{option}={checkpoint!r} cannot be read: {error}') from error
+    return unwrap_keys(state)
 
 
 def _list_keys(keys: list[str], max_listed: int = 3) -> str:
