@@ -1,7 +1,9 @@
-from mmrazor.models.distillers import ConfigurableDistiller
+from mmrazor.models.distillers import ConfigurableDistiller, OFDDistiller
+from mmrazor.models.task_modules import ModuleInputsRecorder, ModuleOutputsRecorder
 from torch import Tensor, nn
 
-from ..recorders import ForwardStop
+from ..recorders import ForwardStop, stop_after_records
+from .mappings import records_of
 
 
 class DistillerInterface:
@@ -45,6 +47,20 @@ class _StockDistiller(DistillerInterface):
 
     def __init__(self, distiller: ConfigurableDistiller) -> None:
         self._distiller = distiller
+
+    def make_teacher_stop(self, teacher: nn.Module) -> ForwardStop | None:
+        distiller = self._distiller
+        # The losses of other classes may read more than their mappings say; deliveries may come later.
+        if type(distiller) not in (ConfigurableDistiller, OFDDistiller) or distiller.deliveries.deliveries:
+            return None
+        counts: dict[str, int] = {}
+        for name, record in records_of(distiller.loss_forward_mappings, from_student=False):
+            counts[name] = max(counts.get(name, 0), record.get('record_idx', 0) + 1)
+        recorders = distiller.teacher_recorders.recorders
+        # Functions, methods and parameters are recorded at any time.
+        if not all(isinstance(recorders[name], (ModuleInputsRecorder, ModuleOutputsRecorder)) for name in counts):
+            return None
+        return stop_after_records(teacher, recorders, counts)
 
     def init_ofd_connectors(self, teacher: nn.Module) -> None:
         # MMRazor's OFDDistiller has the method as well; the base class has not.

@@ -10,7 +10,7 @@ from lckd_mm.errors import ConfigRuntimeError, ConfigTypeError, ConfigValueError
 from lckd_mm.spectral import Grid
 
 from ..interfaces import detects_overwriting
-from ..recorders import ForwardStop
+from ..recorders import ForwardStop, stop_after_records
 from .mappings import recorder_names
 from .token_grids import Size, TokenGrids
 
@@ -213,15 +213,7 @@ class NetworkTaps:
             indices = self.taps[name].indices if name in self.taps else {}
             index = indices.get('record_idx', record.get('record_idx', 0))
             counts[name] = max(counts.get(name, 0), index + 1)
-        recorders = self.manager.recorders
-        sources = {recorders[name].source for name in counts}
-        # A module around a tap ends the forward pass if the tap is inside a compiled function.
-        modules = [
-            module
-            for name, module in model.named_modules()
-            if name and any(f'{s}.'.startswith(f'{name}.') for s in sources)
-        ]
-        return ForwardStop(modules, lambda: all(len(recorders[name].data_buffer) >= n for name, n in counts.items()))
+        return stop_after_records(model, self.manager.recorders, counts)
 
     def check_not_overwritten(self) -> None:
         """Check that no in-place operation has changed a record.

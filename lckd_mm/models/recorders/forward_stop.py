@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -49,3 +49,24 @@ class ForwardStop:
         # A compiled function cannot be left by an exception; the hook of a module around it ends the forward pass.
         if not torch.compiler.is_compiling() and self._is_running and self._is_complete():
             raise _StopForward
+
+
+def stop_after_records(model: nn.Module, recorders: Mapping[str, Any], counts: Mapping[str, int]) -> ForwardStop:
+    """Return what ends a forward pass once all records are there.
+
+    Args:
+        model (nn.Module): The network.
+        recorders (Mapping[str, BaseRecorder]): MMRazor's recorders of modules by name.
+        counts (Mapping[str, int]): The number of records that each recorder needs.
+
+    Returns:
+        ForwardStop: The stop, registered after the recorders.
+    """
+    sources = {recorders[name].source for name in counts}
+    # A module around a recorded one ends the forward pass if the latter is inside a compiled function.
+    modules = [
+        module
+        for name, module in model.named_modules()
+        if name and any(f'{source}.'.startswith(f'{name}.') for source in sources)
+    ]
+    return ForwardStop(modules, lambda: all(len(recorders[name].data_buffer) >= n for name, n in counts.items()))
