@@ -29,7 +29,7 @@ FAST = {
     'mmcls/byot/byot_resnet18_8xb16_cifar100.py',
     'mmcls/crd/crd_neck_r50_r18_8xb16_cifar10.py',
     'mmcls/dafl/dafl_logits_resnet34_resnet18_8xb256_cifar10.py',
-    'mmdet/pkd/pkd_fpn_faster-rcnn_r101_faster-rcnn_r50_2x_coco.py',
+    'mmdet/pkd/pkd_fpn_mask-rcnn_swin_retina_r50_2x_coco.py',
 }
 FAST_EXCHANGED = {
     'mmcls/abloss/abloss_logits_resnet50_resnet18_8xb32_in1k.py',
