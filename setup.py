@@ -38,8 +38,7 @@ class BuildWithMim(build_py):
 setup(
     version=runpy.run_path(str(ROOT / 'lckd_mm' / 'version.py'))['__version__'],
     install_requires=[
-        dependency.requirement
-        for dependency in runpy.run_path(str(ROOT / 'lckd_mm' / 'dependencies.py'))['DEPENDENCIES']
+        dependency.requirement for dependency in runpy.run_path(str(ROOT / 'lckd_mm' / 'dependencies.py'))['LIGHT']
     ],
     packages=find_packages(include=['lckd_mm', 'lckd_mm.*']),
     package_data={'lckd_mm': ['py.typed', '**/data/**']},

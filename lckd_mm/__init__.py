@@ -4,16 +4,18 @@ Importing lckd_mm checks the dependencies, applies the patches of :mod:`lckd_mm.
 bundled demonstration data set, :mod:`lckd_mm.datasets`, is not imported: it needs scikit-learn.
 """
 
-# ruff: noqa: E402  (The order matters: the modules that register components import mmengine and mmrazor, which must be patched before.)
-from .dependencies import check_dependencies
+import sys
+
+from .dependencies import check_dependencies, is_environment_requested
 from .version import __version__
 
-check_dependencies()
+if not is_environment_requested(sys.orig_argv):
+    check_dependencies()
 
-from . import compat
+    from . import compat
 
-compat.apply()
+    compat.apply()
 
-from . import checkpoint, engine, errors, models, spectral
+    from . import checkpoint, engine, errors, models, spectral
 
 __all__ = ['__version__', 'checkpoint', 'compat', 'engine', 'errors', 'models', 'spectral']

@@ -1,12 +1,17 @@
-"""The dependencies of lckd_mm: `setup.py` reads them for `install_requires`, and importing lckd_mm checks them.
+"""The dependencies of lckd_mm, and the two stacks of OpenMMLab packages with which it works.
 
-Only the standard library is imported, since `setup.py` runs this file where nothing else is installed.
+Importing lckd_mm checks them, `setup.py` reads the requirements of the wheel from here, and `python -m lckd_mm env` prints them. Only
+the standard library is imported, since this file runs where nothing else is installed.
 """
 
 import operator
 import re
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from typing import NamedTuple
+
+STACKS = ('openmmlab', 'onedl')
+"""The stacks: OpenMMLab's own packages (2023 to 2024), and the maintained fork of VBTI with the same import names."""
 
 
 class Dependency(NamedTuple):
@@ -42,30 +47,81 @@ def _without_dependencies(name: str, versions: str) -> Dependency:
     return Dependency(name, versions, f'pip install --no-deps "{name}{versions}"')
 
 
-DEPENDENCIES: tuple[Dependency, ...] = (
+def _with_operators(name: str, versions: str, tested: str) -> Dependency:
+    command = f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir {name}=={tested}'
+    return Dependency(name, versions, command)
+
+
+# An upgrade by pip would replace a build for a certain GPU, so the wheel does not require them.
+TORCH = (
     # `torch.serialization.safe_globals` accepts pairs of an object and a name since 2.6.
     Dependency('torch', '>=2.6,<3'),
     Dependency('torchvision', '>=0.21'),
-    # mmengine imports pkg_resources, which setuptools 81 removed.
-    Dependency('setuptools', '<81'),
-    _without_dependencies('mmengine', '>=0.10,<1'),
-    # mmdet and mmsegmentation require mmcv < 2.2.0, mmrazor requires mmcv <= 2.1.0.
-    Dependency(
-        'mmcv',
-        '>=2.0.0,<=2.1.0',
-        'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir mmcv==2.1.0',
-    ),
-    _without_dependencies('mmdet', '>=3.0,<4'),
-    _without_dependencies('mmsegmentation', '>=1.0,<2'),
-    _without_dependencies('mmpretrain', '>=1.0,<2'),
-    _without_dependencies('mmrazor', '>=1.0,<2'),
-    # mmrazor imports both, and declares only ordered-set.
-    Dependency('joblib', '>=1.0'),
-    Dependency('ordered-set', '>=4.0'),
-    # mmseg.models imports both, and mmsegmentation declares neither.
-    Dependency('ftfy', '>=6.0'),
-    Dependency('regex', '>=2022.1'),
 )
+
+FRAMEWORKS: dict[str, dict[str, Dependency]] = {
+    'mmengine': {
+        'openmmlab': _without_dependencies('mmengine', '>=0.10,<1'),
+        'onedl': _without_dependencies('onedl-mmengine', '>=0.10.12,<1'),
+    },
+    'mmcv': {
+        # mmdet and mmsegmentation require mmcv < 2.2.0, mmrazor requires mmcv <= 2.1.0.
+        'openmmlab': _with_operators('mmcv', '>=2.0.0,<=2.1.0', '2.1.0'),
+        'onedl': _with_operators('onedl-mmcv', '>=2.3,<3', '2.3.6'),
+    },
+    'mmdet': {
+        'openmmlab': _without_dependencies('mmdet', '>=3.0,<4'),
+        'onedl': _without_dependencies('onedl-mmdetection', '>=3.5,<4'),
+    },
+    'mmseg': {
+        'openmmlab': _without_dependencies('mmsegmentation', '>=1.0,<2'),
+        'onedl': _without_dependencies('onedl-mmsegmentation', '>=1.4,<2'),
+    },
+    'mmpretrain': {
+        'openmmlab': _without_dependencies('mmpretrain', '>=1.0,<2'),
+        'onedl': _without_dependencies('onedl-mmpretrain', '>=1.3,<2'),
+    },
+}
+"""The distribution of each import name in each stack."""
+
+MMRAZOR = _without_dependencies('mmrazor', '>=1.0,<2')
+
+# mmengine of the stack openmmlab imports pkg_resources, which setuptools 81 removed.
+SETUPTOOLS = Dependency('setuptools', '<81')
+
+LIGHT = tuple(
+    Dependency(name, versions)
+    for name, versions in {
+        'addict': '>=2.4',
+        'einops': '>=0.6',
+        # Imported by mmseg and by mmrazor, which do not declare them: ftfy, regex and joblib.
+        'ftfy': '>=6.0',
+        'importlib-metadata': '>=4.0',
+        'joblib': '>=1.0',
+        'mat4py': '>=0.5',
+        'matplotlib': '>=3.7',
+        'modelindex': '>=0.0.2',
+        'ordered-set': '>=4.0',
+        'packaging': '>=21.0',
+        'pillow': '>=9.0',
+        'prettytable': '>=3.0',
+        'pycocotools': '>=2.0.6',
+        'pyyaml': '>=6.0',
+        'regex': '>=2022.1',
+        'rich': '>=13.4',
+        'scipy': '>=1.9',
+        'shapely': '>=2.0',
+        'six': '>=1.16',
+        'termcolor': '>=2.0',
+        'terminaltables': '>=3.1',
+        'tqdm': '>=4.60',
+        'yapf': '>=0.40',
+    }.items()
+)
+"""The requirements of the wheel: small packages that lckd_mm and the stacks import, without torch, OpenCV and the stacks themselves."""
+
+# Either of two distributions may be installed, and a second one would overwrite files of the first.
+OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
 
 _COMPARISONS = {'>=': operator.ge, '<=': operator.le, '==': operator.eq, '<': operator.lt}
 
@@ -103,28 +159,139 @@ def is_accepted(version: str, versions: str) -> bool:
     return True
 
 
-def check_dependencies(dependencies: tuple[Dependency, ...] = DEPENDENCIES) -> None:
-    """Check that all dependencies are installed in accepted versions.
+def find_version(name: str) -> str | None:
+    """Return the version of an installed distribution, None if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def find_stacks(module: str) -> list[str]:
+    """Return the stacks whose distribution of an import name is installed: one of them in a sound environment.
 
     Args:
-        dependencies (tuple[Dependency, ...]): The dependencies. Defaults to those of lckd_mm.
+        module (str): A key of :data:`FRAMEWORKS`.
+
+    Returns:
+        list[str]: Elements of :data:`STACKS`.
+    """
+    return [stack for stack, dependency in FRAMEWORKS[module].items() if find_version(dependency.name) is not None]
+
+
+def current_stack() -> str:
+    """Return the stack of this environment.
+
+    Returns:
+        str: An element of :data:`STACKS`; ``'mixed'`` if the import names are from both; ``'none'`` if none is installed.
+    """
+    found = {stack for module in FRAMEWORKS for stack in find_stacks(module)}
+    return found.pop() if len(found) == 1 else 'mixed' if found else 'none'
+
+
+def find_distribution(module: str) -> Dependency | None:
+    """Return the installed distribution of an import name, None if it is not installed or not one of :data:`FRAMEWORKS`."""
+    stacks = find_stacks(module) if module in FRAMEWORKS else []
+    return FRAMEWORKS[module][stacks[0]] if stacks else None
+
+
+def install_commands(stack: str) -> list[str]:
+    """Return the commands that complete an environment with torch and the wheel of lckd_mm; a present OpenCV is kept.
+
+    Args:
+        stack (str): An element of :data:`STACKS`.
+
+    Returns:
+        list[str]: Shell commands, in this order.
+
+    Example:
+        >>> install_commands('onedl')[-1].startswith('pip install --no-deps "onedl-mmengine>=')
+        True
+    """
+    distributions = {module: FRAMEWORKS[module][stack] for module in FRAMEWORKS}
+    build = [SETUPTOOLS.requirement] if stack == 'openmmlab' else ['setuptools']
+    pure = [distribution.requirement for module, distribution in distributions.items() if module != 'mmcv']
+    opencv = [] if any(map(find_version, OPENCV)) else [OPENCV[1]]
+    return [
+        f'pip install {_quote([*build, "wheel", "ninja", "psutil", *opencv])}',
+        distributions['mmcv'].command,
+        f'pip install --no-deps {_quote([*pure, MMRAZOR.requirement])}',
+    ]
+
+
+def _quote(requirements: Iterable[str]) -> str:
+    return ' '.join(
+        f'"{requirement}"' if {'<', '>'} & set(requirement) else requirement for requirement in requirements
+    )
+
+
+def find_problems(default: str = STACKS[0]) -> list[str]:
+    """Return what is missing in this environment or has another version.
+
+    Of an import name, the distribution of either stack is accepted. One that is missing is reported in the stack of the others.
+
+    Args:
+        default (str): The stack to propose in an environment without any. Defaults to the first of :data:`STACKS`.
+
+    Returns:
+        list[str]: One clause for each problem: the installed version, the accepted versions and the command that corrects it.
+    """
+    stack = current_stack()
+    default = stack if stack in STACKS else default
+    problems = [find_problem(dependency) for dependency in (*TORCH, *LIGHT)]
+    if not any(map(find_version, OPENCV)):
+        problems.append(f'OpenCV is not installed: pip install {OPENCV[1]}')
+    for module, distributions in FRAMEWORKS.items():
+        stacks = find_stacks(module)
+        if module == 'mmengine' and stacks != ['onedl']:
+            problems.append(find_problem(SETUPTOOLS))
+        if len(stacks) < 2:
+            problems.append(find_problem(distributions[stacks[0] if stacks else default]))
+        else:
+            names = [distributions[found].name for found in stacks]
+            problems.append(
+                f'{" and ".join(names)} are both installed, and each has overwritten files of the other: '
+                f'pip uninstall -y {" ".join(names)} && {distributions[default].command}'
+            )
+    problems.append(find_problem(MMRAZOR))
+    return [problem for problem in problems if problem is not None]
+
+
+def find_problem(dependency: Dependency) -> str | None:
+    """Return a clause about a distribution that is missing or has another version, None if it is accepted."""
+    version = find_version(dependency.name)
+    if version is not None and is_accepted(version, dependency.versions):
+        return None
+    state = 'is not installed' if version is None else f'is installed as {version}'
+    return f'{dependency.name} {state}, but lckd_mm requires {dependency.versions}: {dependency.command}'
+
+
+def check_dependencies() -> None:
+    """Check that all dependencies are installed in accepted versions.
 
     Raises:
-        ImportError: A distribution is missing or has another version. The message contains the installed version, the
-            accepted versions and the command that installs it, for each of them.
+        ImportError: A distribution is missing or has another version; the message lists the problems of :func:`find_problems`.
     """
-    problems = []
-    for dependency in dependencies:
-        try:
-            version = metadata.version(dependency.name)
-        except metadata.PackageNotFoundError:
-            problems.append(_problem(dependency, 'is not installed'))
-            continue
-        if not is_accepted(version, dependency.versions):
-            problems.append(_problem(dependency, f'is installed as {version}'))
+    problems = find_problems()
     if problems:
-        raise ImportError('lckd_mm cannot be imported: ' + '; '.join(problems))
+        raise ImportError(
+            f'lckd_mm cannot be imported: {"; ".join(problems)} (all commands for either stack: python -m lckd_mm env)'
+        )
 
 
-def _problem(dependency: Dependency, state: str) -> str:
-    return f'{dependency.name} {state}, but lckd_mm requires {dependency.versions}: {dependency.command}'
+def is_environment_requested(arguments: Sequence[str]) -> bool:
+    """Return whether a command line is ``python -m lckd_mm env``, which runs without the dependencies.
+
+    Args:
+        arguments (Sequence[str]): The arguments of the interpreter, ``sys.orig_argv``.
+
+    Returns:
+        bool: Whether it is.
+
+    Example:
+        >>> is_environment_requested(['python', '-W', 'ignore', '-m', 'lckd_mm', 'env'])
+        True
+        >>> is_environment_requested(['python', '-m', 'lckd_mm', 'train', 'env'])
+        False
+    """
+    return any(list(arguments[index : index + 3]) == ['-m', 'lckd_mm', 'env'] for index in range(len(arguments)))

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Creates the environment for the tests and the quick start. Idempotent; resumes interrupted work.
 #
-#   LCKD_PYTHON=/path/to/python3.11   the interpreter of .venv (default: python3.11 from PATH)
+#   LCKD_STACK=openmmlab|onedl        the OpenMMLab packages: the original ones (default), or the maintained fork
+#   LCKD_PYTHON=/path/to/python       the interpreter of .venv (default: the newest on PATH with which the stack was tested)
 #   LCKD_VENV=/path/to/environment    an existing environment that is used in place of .venv; its torch, torchvision,
 #                                     OpenCV and a working mmcv are kept
 #
@@ -14,6 +15,12 @@ python="$venv/bin/python"
 logs="$venv/lckd_logs"
 stamp="$venv/.lckd_stamp"
 requirements="$root/requirements"
+stack="${LCKD_STACK:-openmmlab}"
+# The versions of Python with which all tests of a stack passed, newest first.
+case $stack in
+    openmmlab) tested_pythons='3.11' ;;
+    onedl) tested_pythons='3.11' ;;
+esac
 child=''
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
@@ -64,19 +71,21 @@ pip_install() {
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
 find_python() {
-    local candidate
+    local candidate tested
     if [ -n "${LCKD_PYTHON:-}" ]; then
-        [ -n "$(version_of "$LCKD_PYTHON")" ] || fail "LCKD_PYTHON=$LCKD_PYTHON does not run: set it to a Python 3.11."
+        [ -n "$(version_of "$LCKD_PYTHON")" ] || fail "LCKD_PYTHON=$LCKD_PYTHON does not run: set it to a Python (${tested_pythons// /, })."
         echo "$LCKD_PYTHON"
         return
     fi
-    for candidate in python3.11 python3 python; do
-        if [ "$(version_of "$candidate")" = 3.11 ]; then
-            echo "$candidate"
-            return
-        fi
+    for tested in $tested_pythons; do
+        for candidate in "python$tested" python3 python; do
+            if [ "$(version_of "$candidate")" = "$tested" ]; then
+                echo "$candidate"
+                return
+            fi
+        done
     done
-    fail "there is no Python 3.11 on PATH: install it, or set LCKD_PYTHON=/path/to/python3.11."
+    fail "there is no Python ${tested_pythons// / or } on PATH: install it, or set LCKD_PYTHON to its path."
 }
 
 make_environment() {
@@ -98,7 +107,7 @@ make_environment() {
     [ ! -e "$venv" ] || say "$venv does not work: it is created again"
     rm -rf "$venv"
     mkdir -p "$logs"
-    hint="On Debian and Ubuntu, install the package python3.11-venv."
+    hint="On Debian and Ubuntu, install the package python$(version_of "$interpreter")-venv."
     step environment "creating $venv with $interpreter ($(version_of "$interpreter")): a few seconds" \
         "$interpreter" -m venv "$venv"
     hint=''
@@ -108,7 +117,7 @@ make_environment() {
 fingerprint() {
     {
         cat "$requirements"/*.txt "$root/pyproject.toml" "$root/setup.py" "$root/lckd_mm/dependencies.py" "$root/tools/setup_env.sh"
-        echo "$root"
+        echo "$root $stack"
         "$python" - <<'PY'
 import importlib.metadata as m, sys
 print(sys.version)
@@ -124,26 +133,41 @@ PY
 # Whether mmcv's operators load. lckd_mm.compat is imported without lckd_mm/__init__.py, which needs all OpenMMLab packages.
 # With LCKD_VENV, every mmcv that lckd_mm accepts is kept.
 mmcv_works() {
-    "$python" - "$root" "${LCKD_VENV:+any}" 2>/dev/null <<'PY'
-import importlib.metadata, sys, types
+    "$python" - "$root" "$stack" "${LCKD_VENV:+any}" 2>/dev/null <<'PY'
+import re, sys, types
+root, stack, accepts_any = sys.argv[1:]
 package = types.ModuleType('lckd_mm')
-package.__path__ = [sys.argv[1] + '/lckd_mm']
+package.__path__ = [root + '/lckd_mm']
 sys.modules['lckd_mm'] = package
 from lckd_mm import compat
+from lckd_mm.dependencies import FRAMEWORKS, find_version
 compat.PATCHES['torchvision_import'].apply()
 compat.check_mmcv_ops()
-required = open(sys.argv[1] + '/requirements/mmcv.txt').read().split()[-1]
-sys.exit(not sys.argv[2] and required != f'mmcv=={importlib.metadata.version("mmcv")}')
+name = FRAMEWORKS['mmcv'][stack].name
+required = re.search(rf'^{name}==(\S+)', open(f'{root}/requirements/{stack}_mmcv.txt').read(), re.MULTILINE)[1]
+sys.exit(not find_version(name) or (not accepts_any and find_version(name) != required))
+PY
+}
+
+# Prints the installed distributions of the other stack, whose files have the same names.
+other_stack() {
+    "$python" - "$root" "$stack" <<'PY'
+import runpy, sys
+table = runpy.run_path(sys.argv[1] + '/lckd_mm/dependencies.py')
+for distributions in table['FRAMEWORKS'].values():
+    for stack, distribution in distributions.items():
+        if stack != sys.argv[2] and table['find_version'](distribution.name):
+            print(distribution.name)
 PY
 }
 
 # Removes the metadata of required packages whose files are missing or truncated, so that pip installs them again.
 forget_damaged() {
-    "$python" - "${LCKD_VENV:+keep-torch}" "$requirements"/*.txt <<'PY'
+    "$python" - "${LCKD_VENV:+keep-torch}" "$requirements"/{torch,build,runtime,tests,"$stack","${stack}_mmcv"}.txt <<'PY'
 import collections, importlib.metadata as m, pathlib, re, shutil, sys
 kept, *requirements = sys.argv[1:]
 canonical = lambda name: re.sub('[-_.]+', '-', name).lower()
-lines = [line for file in requirements for line in open(file) if line.strip() and line[0] != '#']
+lines = [line for file in requirements for line in open(file) if line[0].isalnum()]
 required = {canonical(re.split('[=<>]', line)[0].strip()) for line in lines}
 required -= {'torch', 'torchvision'} if kept else set()
 dists = {pathlib.Path(dist._path): dist for dist in m.distributions()}
@@ -182,41 +206,56 @@ if not os.path.exists(imported + "/.mim/model-index.yml"):
 }
 
 install_all() {
-    local torch='torch torchvision' skip='^$'
+    local keeps_torch=false keeps_opencv=false other
     rm -f "$stamp"
+    mkdir -p "$logs"
     forget_damaged
     if [ -n "${LCKD_VENV:-}" ]; then
         if "$python" -c 'import torch' 2>/dev/null; then
-            torch="$(LCKD_ROOT="$root" "$python" - <<'PY'
-import importlib.metadata as m, os, runpy, sys
-table = runpy.run_path(os.environ['LCKD_ROOT'] + '/lckd_mm/dependencies.py')
-for dependency in table['DEPENDENCIES'][:2]:
-    try:
-        version = m.version(dependency.name)
-    except m.PackageNotFoundError:
+            check_torch || fail "the environment LCKD_VENV=$venv cannot be used (see above)."
+            keeps_torch=true
+        fi
+        ! "$python" -c 'import cv2' 2>/dev/null || keeps_opencv=true
+    fi
+    other="$(other_stack | tr '\n' ' ')"
+    if [ -n "$other" ]; then
+        [ -z "${LCKD_VENV:-}" ] ||
+            fail "LCKD_VENV=$venv contains packages of the other stack ($other): uninstall them, or set LCKD_STACK."
+        step other_stack "removing the other stack ($other)" "$python" -m pip uninstall -y $other
+    fi
+    # A requirement with hashes extends over several lines.
+    awk -v skip="$keeps_opencv" '/^[a-z]/ { omit = skip == "true" && /^opencv-python-headless==/ } !omit' \
+        "$requirements/runtime.txt" >"$logs/runtime.txt"
+
+    pip_install build 'installing the build requirements of mmcv: a few seconds' -r "$requirements/build.txt"
+    if ! $keeps_torch; then
+        pip_install torch "installing torch: a few minutes the first time, mostly download" -r "$requirements/torch.txt"
+    fi
+    pip_install runtime 'installing the other packages: about a minute the first time' \
+        -r "$logs/runtime.txt" -r "$requirements/tests.txt"
+    pip_install "$stack" "installing the OpenMMLab packages of the stack $stack, without mmcv: half a minute" \
+        --no-deps -r "$requirements/$stack.txt"
+    install_mmcv
+    pip_install lckd_mm 'installing lckd_mm in development mode: a few seconds' \
+        --no-build-isolation --no-deps -e "$root"
+}
+
+# Prints torch and torchvision of LCKD_VENV, or why they are not accepted.
+check_torch() {
+    local versions
+    versions="$("$python" - "$root" <<'PY'
+import runpy, sys
+table = runpy.run_path(sys.argv[1] + '/lckd_mm/dependencies.py')
+for dependency in table['TORCH']:
+    version = table['find_version'](dependency.name)
+    if version is None:
         sys.exit(f'LCKD_VENV contains torch but not {dependency.name}: install the version that fits this torch')
     if not table['is_accepted'](version, dependency.versions):
         sys.exit(f'LCKD_VENV contains {dependency.name} {version}, but lckd_mm requires {dependency.versions}')
     print(dependency.name, version)
 PY
-            )" || fail "the environment LCKD_VENV=$venv cannot be used (see above)."
-            say "keeping" $torch
-            skip='^(torch|torchvision)=='
-        fi
-        ! "$python" -c 'import cv2' 2>/dev/null || skip="$skip|^opencv-python-headless=="
-    fi
-    mkdir -p "$logs"
-    grep -vE "$skip" "$requirements/build.txt" >"$logs/build.txt"
-    grep -vhE "$skip" "$requirements/runtime.txt" "$requirements/tests.txt" >"$logs/runtime.txt"
-
-    pip_install torch "installing torch and the build requirements of mmcv: a few minutes the first time, mostly download" \
-        -r "$logs/build.txt"
-    pip_install runtime 'installing the other packages: about a minute the first time' -r "$logs/runtime.txt"
-    pip_install openmmlab 'installing mmengine, mmdet, mmsegmentation, mmpretrain and mmrazor: half a minute' \
-        --no-deps -r "$requirements/openmmlab.txt"
-    install_mmcv
-    pip_install lckd_mm 'installing lckd_mm in development mode: a few seconds' \
-        --no-build-isolation --no-deps -e "$root"
+    )" || return 1
+    say "keeping" $versions
 }
 
 install_mmcv() {
@@ -228,15 +267,15 @@ install_mmcv() {
             "CUDA_VISIBLE_DEVICES= (empty) to build them for the CPU."
     fi
     local title="building mmcv's operators: about 8 minutes on 2 cores, seconds if pip has cached the wheel"
-    hint="The build requires a C++ compiler (g++) and the headers of Python (python3.11-dev)."
+    hint="The build requires a C++ compiler (g++) and the headers of Python ($(basename "$(readlink -f "$python")")-dev)."
     # Many Pythons compile extensions with debug information, which costs time and memory.
     export MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-} -g0"
     # pip accepts an installed package that does not work.
-    pip_install mmcv "$title" --no-build-isolation --no-deps --force-reinstall -r "$requirements/mmcv.txt"
+    pip_install mmcv "$title" --no-build-isolation --no-deps --force-reinstall -r "$requirements/${stack}_mmcv.txt"
     if ! mmcv_works; then
         say "the cached wheel of mmcv was built for another torch"
         pip_install mmcv "${title%,*}" --no-build-isolation --no-deps --force-reinstall --no-cache-dir \
-            -r "$requirements/mmcv.txt"
+            -r "$requirements/${stack}_mmcv.txt"
         mmcv_works || fail "mmcv was built, but its operators do not load; the log is $logs/mmcv.log."
     fi
     hint=''
@@ -254,6 +293,7 @@ make_lock() {
     }
 }
 
+[ -n "${tested_pythons:-}" ] || fail "LCKD_STACK=$stack is unknown: use openmmlab or onedl."
 [ -z "${LCKD_VENV:-}" ] || [ -d "$venv" ] || fail "LCKD_VENV=$venv is not a folder: set it to an existing environment."
 make_lock
 make_environment

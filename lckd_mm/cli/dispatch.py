@@ -18,6 +18,7 @@ VERBS = {
     'config': 'print a config with the losses in the vocabulary of MMRazor',
     'export': 'write the student of a distillation as a plain checkpoint',
     'gradients': 'measure the gradient of each loss of a distillation',
+    'env': 'print the versions of this environment and the commands that install a stack',
     'padding': 'measure the effect of padding on the spectral norms',
     'run': 'run a script, such as the tools/train.py of another project, with lckd_mm registered',
 }

@@ -90,7 +90,7 @@ def table() -> str:
         state = 'applied' if registered.is_applied else 'not applied'
         rows.append(
             f'{registered.name} ({state})\n'
-            f'    applies to  {registered.library}{registered.versions}\n'
+            f'    applies to  {registered.scope}\n'
             f'    issue       {registered.issue}\n'
             f'    without it  {registered.reason}\n'
             f'    until       {registered.until}'

@@ -2,12 +2,12 @@
 
 import importlib
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..dependencies import FRAMEWORKS, STACKS, find_distribution, find_version
 from .patching import patch
 
 # The operators that mmdet, mmseg and mmpretrain call with feature maps and whose kernels, on a CPU and on a GPU, read
@@ -45,10 +45,11 @@ def check_mmcv_ops() -> None:
     try:
         importlib.import_module('mmcv._ext')
     except ImportError as error:
+        distribution = find_distribution('mmcv') or FRAMEWORKS['mmcv'][STACKS[0]]
+        command = distribution.command.replace('--no-cache-dir', '--no-cache-dir --force-reinstall')
         raise ImportError(
-            f'lckd_mm cannot be imported: the compiled operators of mmcv {metadata.version("mmcv")} do not load with '
-            f'torch {torch.__version__} ({error}); build them with: '
-            'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir --force-reinstall mmcv==2.1.0'
+            f'lckd_mm cannot be imported: the compiled operators of {distribution.name} {find_version(distribution.name)} do not load '
+            f'with torch {torch.__version__} ({error}); build them with: {command}'
         ) from error
 
 
@@ -57,6 +58,7 @@ def check_mmcv_ops() -> None:
     ('forward', 'backward'),
     library='mmcv',
     versions='>=2.0.0,<=2.1.0',
+    onedl='>=2.3,<3',
     issue='open-mmlab/mmcv#2203',
     reason='RoIAlign, RoIPool, ModulatedDeformConv2d, MaskedConv2d, CARAFE and PSAMask silently return wrong numbers for '
     "channels_last and other non-contiguous feature maps; DeformConv2d fails with 'input must be contiguous'",
@@ -76,6 +78,7 @@ def mmcv_noncontiguous_maps(original: Callable[..., Any]) -> Callable[..., Any]:
     ('forward', 'backward'),
     library='mmcv',
     versions='>=2.0.0,<=2.1.0',
+    onedl='>=2.3,<3',
     issue='none known for the CPU (open-mmlab/mmcv#3061 is about the GPU)',
     reason='RoIAlign, DeformConv2d, ModulatedDeformConv2d, NMS and soft NMS fail on a CPU under autocast: not '
     "implemented for 'BFloat16'",
@@ -106,6 +109,7 @@ def _to_bfloat16(value: Any) -> Any:
     'adjust_hue',
     library='mmcv',
     versions='>=2.0.0,<=2.1.0',
+    onedl='>=2.3,<3',
     issue='none known',
     reason='ColorJitter(hue=...) and adjust_hue with a negative factor fail: numpy 2 does not convert negative numbers to uint8',
     until='mmcv computes the shift modulo 256',

@@ -1,7 +1,6 @@
 """The decorator :func:`patch` and the registry of all patches."""
 
 import functools
-import importlib.metadata
 import inspect
 import os
 import pkgutil
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dependencies import is_accepted
+from ..dependencies import FRAMEWORKS, STACKS, find_stacks, find_version, is_accepted
 from ..errors import ConfigValueError, unknown_name
 
 __all__ = ['DISABLE_VARIABLE', 'PATCHES', 'NumpyWith', 'Patch', 'check_disabled_names', 'has_no_gpu', 'patch']
@@ -30,8 +29,9 @@ class Patch:
 
     Args:
         name (str): Unique name.
-        library (str): Distribution name of the patched library.
-        versions (str): Versions that need the patch, as comma-separated comparisons; it is not applied to others.
+        library (str): Import name of the patched library.
+        versions (dict[str, str]): Versions that need the patch in each stack, as comma-separated comparisons. It is not applied to
+            others, nor in a stack without an entry.
         issue (str): Upstream issue, ``'none known'`` if there is none.
         reason (str): What breaks without the patch.
         until (str): When the patch can be removed.
@@ -43,7 +43,7 @@ class Patch:
 
     name: str
     library: str
-    versions: str
+    versions: dict[str, str]
     issue: str
     reason: str
     until: str
@@ -66,11 +66,24 @@ class Patch:
             self.originals.append(original)
             _set(owner, name, self.make(original))
 
+    @property
+    def scope(self) -> str:
+        """The versions for which the patch is, ``'mmcv>=2.0.0,<=2.1.0 (openmmlab), onedl-mmcv>=2.3,<3 (onedl)'`` for example."""
+        if self.library not in FRAMEWORKS:
+            return f'{self.library}{self.versions[STACKS[0]]}'
+        names = {stack: FRAMEWORKS[self.library][stack].name for stack in self.versions}
+        return ', '.join(f'{names[stack]}{accepted} ({stack})' for stack, accepted in self.versions.items())
+
     def _matches_version(self) -> bool:
-        try:
-            return is_accepted(importlib.metadata.version(self.library), self.versions)
-        except importlib.metadata.PackageNotFoundError:
-            return False
+        if self.library not in FRAMEWORKS:
+            name, accepted = self.library, self.versions[STACKS[0]]
+        else:
+            stack = next((stack for stack in find_stacks(self.library) if stack in self.versions), None)
+            if stack is None:
+                return False
+            name, accepted = FRAMEWORKS[self.library][stack].name, self.versions[stack]
+        version = find_version(name)
+        return version is not None and is_accepted(version, accepted)
 
 
 PATCHES: dict[str, Patch] = {}
@@ -83,6 +96,7 @@ def patch(
     *,
     library: str,
     versions: str,
+    onedl: str | None = None,
     issue: str,
     reason: str,
     until: str,
@@ -99,7 +113,9 @@ def patch(
             patched. They are imported when the patch is applied.
         names (str | Sequence[str]): The attributes that are replaced.
         library (str): See :class:`Patch`; the same for the other arguments.
-        versions (str): See :class:`Patch`.
+        versions (str): Versions of the stack ``openmmlab``, or of a library that both stacks have.
+        onedl (str, optional): Versions of the stack ``onedl``, ``''`` if its library does not need the patch. Defaults to None, as
+            ``versions``.
         issue (str): See :class:`Patch`.
         reason (str): See :class:`Patch`.
         until (str): See :class:`Patch`.
@@ -110,10 +126,13 @@ def patch(
     """
     targets = tuple((owner, name) for owner in _as_tuple(owners) for name in _as_tuple(names))
 
+    ranges = {'openmmlab': versions, 'onedl': versions if onedl is None else onedl}
+    by_stack = {stack: accepted for stack, accepted in ranges.items() if accepted}
+
     def register(make: Callable[..., Any]) -> Patch:
         name = make.__name__
         assert name not in PATCHES, f'there are two patches named {name!r}'
-        PATCHES[name] = Patch(name, library, versions, issue, reason, until, targets, make, is_needed)
+        PATCHES[name] = Patch(name, library, by_stack, issue, reason, until, targets, make, is_needed)
         return PATCHES[name]
 
     return register

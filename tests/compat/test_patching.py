@@ -56,11 +56,33 @@ def test_patches_can_be_applied_again() -> None:
 
 def test_every_patch_has_a_complete_header_and_is_in_the_table() -> None:
     for name, registered in PATCHES.items():
-        header = (registered.library, registered.versions, registered.issue, registered.reason, registered.until)
+        header = (registered.library, registered.scope, registered.issue, registered.reason, registered.until)
         assert all(header), name
         assert '#' in registered.issue or registered.issue.startswith('none known'), name
         for text in (name, *header):
             assert text in compat.table()
+
+
+@pytest.mark.parametrize(
+    ('installed', 'onedl', 'is_applied'),
+    [
+        ({'mmcv': '2.1.0'}, None, True),
+        ({'mmcv': '2.2.0'}, None, False),
+        ({'onedl-mmcv': '2.3.6'}, None, False),
+        ({'onedl-mmcv': '2.3.6'}, '>=2.3,<3', True),
+        ({'onedl-mmcv': '2.3.6'}, '', False),
+        ({}, '>=2.3,<3', False),
+    ],
+)
+def test_a_patch_is_for_the_versions_of_its_stacks(
+    installed: dict, onedl: str | None, is_applied: bool, library: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('lckd_mm.compat.patching.find_version', installed.get)
+    monkeypatch.setattr('lckd_mm.dependencies.find_version', installed.get)
+    header = dict(HEADER, library='mmcv', versions='>=2.0.0,<=2.1.0', onedl=onedl)
+    registered = patch('patched_library:Library', 'static', **header)(add_one)
+    registered.apply()
+    assert registered.is_applied is is_applied
 
 
 def test_a_method_and_a_static_method_are_replaced_once(library: ModuleType) -> None:
