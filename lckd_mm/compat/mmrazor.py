@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import warnings
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -45,12 +46,15 @@ _PARTS = ('datasets', 'engine', 'implementations', 'models', 'registry', 'struct
 def mmrazor_import() -> None:
     """Import mmrazor completely while torch reports version 1.12.0, for which mmrazor uses placeholders of these names.
 
-    The distillation half of mmrazor does not use them. Nothing else is imported meanwhile.
+    The distillation half of mmrazor does not use them. Nothing else is imported meanwhile. mmcv reports the newest version that mmrazor
+    accepts, 2.1.0; that of the stack onedl is newer.
     """
+    import mmcv
+
     for name in _IMPORTED_BY_MMRAZOR:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
-    with _reported_torch_version('1.12.0'), warnings.catch_warnings():
+    with _reported_version(torch, '1.12.0'), _reported_version(mmcv, '2.1.0'), warnings.catch_warnings():
         # Python 3.12 and newer warn about escape sequences in mmrazor's docstrings.
         warnings.simplefilter('ignore', SyntaxWarning)
         for part in _PARTS:
@@ -58,14 +62,14 @@ def mmrazor_import() -> None:
 
 
 @contextlib.contextmanager
-def _reported_torch_version(version: str) -> Iterator[None]:
-    """Let ``torch.__version__`` be another version within the context."""
-    actual = torch.__version__
-    torch.__version__ = type(actual)(version)
+def _reported_version(module: ModuleType, version: str) -> Iterator[None]:
+    """Let ``__version__`` of a module be another version within the context."""
+    actual = module.__version__
+    module.__version__ = type(actual)(version)  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.__version__ = actual
+        module.__version__ = actual  # type: ignore[attr-defined]
 
 
 @patch(
