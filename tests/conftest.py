@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+import lckd_mm  # noqa: F401  (patches the installed libraries before a test imports them)
+
 
 @pytest.fixture(scope='session')
 def photographs() -> torch.Tensor:
