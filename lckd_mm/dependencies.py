@@ -86,8 +86,17 @@ FRAMEWORKS: dict[str, dict[str, Dependency]] = {
 
 MMRAZOR = _without_dependencies('mmrazor', '>=1.0,<2')
 
-# mmengine of the stack openmmlab imports pkg_resources, which setuptools 81 removed.
-SETUPTOOLS = Dependency('setuptools', '<81')
+EXTRAS: dict[str, tuple[Dependency, ...]] = {
+    # It imports pkg_resources, which setuptools 81 removed.
+    'mmengine': (Dependency('setuptools', '<81'),),
+    # Its pipelines import the module imgaug. The requirements of imaug would install two other OpenCVs.
+    'onedl-mmdetection': (
+        _without_dependencies('imaug', '>=0.4.3'),
+        Dependency('imageio', '>=2.5'),
+        Dependency('scikit-image', '>=0.18'),
+    ),
+}
+"""What single distributions of :data:`FRAMEWORKS` need besides :data:`LIGHT`."""
 
 LIGHT = tuple(
     Dependency(name, versions)
@@ -122,6 +131,9 @@ LIGHT = tuple(
 
 # Either of two distributions may be installed, and a second one would overwrite files of the first.
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
+
+# Installed by a command of their own, since their operators are compiled.
+_BUILT = {distribution.name for distribution in FRAMEWORKS['mmcv'].values()}
 
 _COMPARISONS = {'>=': operator.ge, '<=': operator.le, '==': operator.eq, '<': operator.lt}
 
@@ -208,14 +220,18 @@ def install_commands(stack: str) -> list[str]:
         >>> install_commands('onedl')[-1].startswith('pip install --no-deps "onedl-mmengine>=')
         True
     """
-    distributions = {module: FRAMEWORKS[module][stack] for module in FRAMEWORKS}
-    build = [SETUPTOOLS.requirement] if stack == 'openmmlab' else ['setuptools']
-    pure = [distribution.requirement for module, distribution in distributions.items() if module != 'mmcv']
-    opencv = [] if any(map(find_version, OPENCV)) else [OPENCV[1]]
+    distributions = [stacks[stack] for stacks in FRAMEWORKS.values()]
+    extras = [extra for distribution in distributions for extra in EXTRAS.get(distribution.name, ())]
+    others = [dependency for dependency in (*extras, *distributions, MMRAZOR) if dependency.name not in _BUILT]
+    alone = [dependency.requirement for dependency in others if '--no-deps' in dependency.command]
+    complete = [dependency.requirement for dependency in others if '--no-deps' not in dependency.command]
+    if not any(map(find_version, OPENCV)):
+        complete.append(OPENCV[1])
+    build = ['wheel', 'ninja', 'psutil', *([] if 'setuptools' in {extra.name for extra in extras} else ['setuptools'])]
     return [
-        f'pip install {_quote([*build, "wheel", "ninja", "psutil", *opencv])}',
-        distributions['mmcv'].command,
-        f'pip install --no-deps {_quote([*pure, MMRAZOR.requirement])}',
+        f'pip install {_quote([*build, *complete])}',
+        FRAMEWORKS['mmcv'][stack].command,
+        f'pip install --no-deps {_quote(alone)}',
     ]
 
 
@@ -243,10 +259,9 @@ def find_problems(default: str = STACKS[0]) -> list[str]:
         problems.append(f'OpenCV is not installed: pip install {OPENCV[1]}')
     for module, distributions in FRAMEWORKS.items():
         stacks = find_stacks(module)
-        if module == 'mmengine' and stacks != ['onedl']:
-            problems.append(find_problem(SETUPTOOLS))
         if len(stacks) < 2:
-            problems.append(find_problem(distributions[stacks[0] if stacks else default]))
+            distribution = distributions[stacks[0] if stacks else default]
+            problems += map(find_problem, (*EXTRAS.get(distribution.name, ()), distribution))
         else:
             names = [distributions[found].name for found in stacks]
             problems.append(

@@ -68,6 +68,7 @@ def use_stack(installed: dict[str, str | None], stack: str) -> None:
         for name, distribution in distributions.items():
             versions = tested if name == 'onedl' else originals
             installed[distribution.name] = versions[module] if name == stack else None
+    installed.update({'imaug': '0.4.3', 'imageio': '2.37', 'scikit-image': '0.25', 'setuptools': '80.10.2'})
 
 
 def test_a_missing_dependency_is_reported_with_the_command_that_installs_it(installed: dict) -> None:
@@ -130,11 +131,23 @@ def test_opencv_may_be_any_of_its_distributions(installed: dict) -> None:
 
 
 def test_new_setuptools_are_rejected_where_mmengine_imports_pkg_resources(installed: dict) -> None:
-    installed['setuptools'] = '81.0'
     use_stack(installed, 'openmmlab')
+    installed['setuptools'] = '81.0'
     assert 'setuptools is installed as 81.0' in find_problems()[0]
     use_stack(installed, 'onedl')
+    installed['setuptools'] = '81.0'
     check_dependencies()
+
+
+def test_imaug_is_required_by_the_fork_alone(installed: dict) -> None:
+    use_stack(installed, 'openmmlab')
+    installed['imaug'] = None
+    check_dependencies()
+    use_stack(installed, 'onedl')
+    installed['imaug'] = None
+    assert find_problems() == [
+        'imaug is not installed, but lckd_mm requires >=0.4.3: pip install --no-deps "imaug>=0.4.3"'
+    ]
 
 
 def test_a_wrong_version_is_reported_with_the_range_and_the_command(installed: dict) -> None:

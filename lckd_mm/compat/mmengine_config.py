@@ -25,6 +25,22 @@ def mmengine_config_packages(_: Any) -> str:
 
 
 @patch(
+    'mmengine.config.utils:MODULE2PACKAGE',
+    'mmseg',
+    library='mmengine',
+    versions='',
+    onedl='>=0.10.12,<1',
+    issue='none known',
+    reason="configs cannot inherit 'mmseg::path.py' beside the fork: mmengine takes its distribution to be mmsegmentation, and "
+    "`mmengine.hub.get_config` installs that over the fork's files",
+    until="mmengine's table contains the distributions of the fork",
+)
+def mmengine_fork_packages(_: Any) -> str:
+    """Name the package by its module, which mmengine finds without a distribution of that name."""
+    return 'mmseg'
+
+
+@patch(
     # The modules that import the function by name.
     ('mmengine.utils', 'mmengine.utils.package_utils', 'mmengine.config.config', 'mmengine.hub.hub'),
     'get_installed_path',

@@ -113,7 +113,7 @@ def patch(
             patched. They are imported when the patch is applied.
         names (str | Sequence[str]): The attributes that are replaced.
         library (str): See :class:`Patch`; the same for the other arguments.
-        versions (str): Versions of the stack ``openmmlab``, or of a library that both stacks have.
+        versions (str): Versions of the stack ``openmmlab``, or of a library that both stacks have. ``''`` if the stack does not need it.
         onedl (str, optional): Versions of the stack ``onedl``, ``''`` if its library does not need the patch. Defaults to None, as
             ``versions``.
         issue (str): See :class:`Patch`.
