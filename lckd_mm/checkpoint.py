@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .errors import ConfigError
+from .safe_globals import only_safe_globals
 
 __all__ = [
     'CheckpointError',
@@ -68,7 +69,7 @@ def load_data(file: Any, map_location: Any = None) -> Any:
         {'epoch': 3}
     """
     try:
-        with torch.serialization.safe_globals(list(_safe_globals())), warnings.catch_warnings():
+        with only_safe_globals(_safe_globals()), warnings.catch_warnings():
             # torch announces that it dispatches TorchScript archives to torch.jit.load, and then refuses them.
             warnings.filterwarnings('ignore', message='.*looks like a TorchScript archive')
             data = torch.load(file, map_location=map_location, weights_only=True)

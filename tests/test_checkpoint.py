@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
 from lckd_mm.checkpoint import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError, load_data, save_data
 from lckd_mm.errors import ConfigError
 
-from .helpers.checkpoints import FORMATS, write_checkpoint
+from .helpers.checkpoints import FORMATS, RunsCode, write_checkpoint
 
 
 @pytest.mark.parametrize('file_format', FORMATS)
@@ -63,3 +64,14 @@ def test_objects_that_are_no_data_are_reported_when_they_are_saved(
     assert 'test_checkpoint.Foreign' in messages[0]
     with pytest.raises(UnsafeCheckpointError, match='Foreign'):
         load_data(tmp_path / 'foreign.pth')
+
+
+@pytest.mark.parametrize('file_format', FORMATS)
+def test_names_that_other_libraries_allow_are_not_called(file_format: str, tmp_path: Path) -> None:
+    path = write_checkpoint({'method': RunsCode(getattr, HistoryBuffer, 'mean')}, tmp_path / 'data.pth', file_format)
+    with torch.serialization.safe_globals([getattr, HistoryBuffer]):
+        before = torch.serialization.get_safe_globals()
+        assert load_data(path) == {'method': None}
+        assert set(torch.serialization.get_safe_globals()) == set(before)
+        # torch's reader calls getattr.
+        assert torch.load(path, weights_only=True) == {'method': HistoryBuffer.mean}

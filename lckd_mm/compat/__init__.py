@@ -5,6 +5,9 @@ removed; :data:`PATCHES` contains all of them. No patched library is imported be
 ``LCKD_DISABLE_PATCH=name,...`` disables patches.
 """
 
+import contextlib
+import io
+
 from . import (
     mmcls,
     mmcv,
@@ -70,11 +73,13 @@ def apply() -> None:
         ImportError: The compiled operators of mmcv cannot be loaded.
     """
     check_disabled_names()
-    _apply_to('torchvision')
-    # mmcv's patches import its operators, which import torchvision.
-    check_mmcv_ops()
-    for library in ('torch', 'scipy', 'mmcv', 'mmengine', 'mmpretrain', 'mmrazor', 'mmdet'):
-        _apply_to(library)
+    # Packages of the stack onedl print what they cannot import, where the output of a command is expected.
+    with contextlib.redirect_stdout(io.StringIO()):
+        _apply_to('torchvision')
+        # mmcv's patches import its operators, which import torchvision.
+        check_mmcv_ops()
+        for library in ('torch', 'scipy', 'mmcv', 'mmengine', 'mmpretrain', 'mmrazor', 'mmdet'):
+            _apply_to(library)
 
 
 def _apply_to(library: str) -> None:

