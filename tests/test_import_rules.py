@@ -13,7 +13,9 @@ PACKAGE = ROOT / 'lckd_mm'
 LAYERS = {
     'spectral': {'spectral'},
     'errors.py': set(),
-    'checkpoint.py': {'errors'},
+    'safe_globals.py': set(),
+    'checkpoint.py': {'errors', 'safe_globals'},
+    'dependencies.py': set(),
     'state_dicts.py': set(),
     'compat': {'errors', 'checkpoint', 'state_dicts', 'compat', 'dependencies'},
     'models': {'errors', 'checkpoint', 'state_dicts', 'spectral', 'models'},

@@ -1,5 +1,6 @@
 """The decorator and the registry of patches."""
 
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -15,6 +16,7 @@ from lckd_mm.compat import DISABLE_VARIABLE, PATCHES, patch
 from lckd_mm.errors import ConfigValueError
 
 from ..helpers.processes import run_with_compat
+from ..helpers.tools import ROOT
 
 HEADER = dict(library='torch', versions='>=2', issue='none known', reason='nothing works', until='the next version')
 
@@ -61,6 +63,11 @@ def test_every_patch_has_a_complete_header_and_is_in_the_table() -> None:
         assert '#' in registered.issue or registered.issue.startswith('none known'), name
         for text in (name, *header):
             assert text in compat.table()
+
+
+def test_the_table_of_the_documentation_is_current() -> None:
+    table = runpy.run_path(str(ROOT / 'tools' / 'dev' / 'list_patches.py'))['make_table']()
+    assert table in (ROOT / 'docs' / 'patches.md').read_text()
 
 
 @pytest.mark.parametrize(
