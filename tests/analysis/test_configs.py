@@ -45,9 +45,15 @@ def test_option_that_does_not_fit_is_reported(config: str, key: str) -> None:
         load_config(config, {key: 1})
 
 
-@pytest.mark.parametrize('name', ['none.py', 'lckd_mm::demo/none.py'])
-def test_config_that_does_not_exist_is_named(name: str) -> None:
-    with pytest.raises(ConfigFileNotFoundError, match=f"config '{name}' does not exist"):
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('none.py', "config 'none.py' does not exist"),
+        ('lckd_mm::demo/none.py', "config of lckd_mm 'demo/none.py' is unknown; did you mean 'demo/"),
+    ],
+)
+def test_config_that_does_not_exist_is_named(name: str, message: str) -> None:
+    with pytest.raises(ConfigFileNotFoundError, match=message):
         load_config(name)
 
 

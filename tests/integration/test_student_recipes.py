@@ -90,7 +90,7 @@ def test_recipe_of_the_student_arrives_complete(case: Case, tmp_path: Path) -> N
     assert set(case.recipe) <= set(student)
     for key in set(student) - {'model', 'default_hooks'}:
         assert _plain(cfg[key]) == _plain(student[key]), key
-    assert set(cfg) - set(student) == {'distillation', 'distillation_hooks'} - set(student)
+    assert set(cfg) - set(student) == {'custom_imports', 'distillation', 'distillation_hooks'} - set(student)
     assert _plain(cfg.model.architecture) == _plain(student.model)
     assert _plain(cfg.default_hooks) == {**_plain(student.default_hooks), **_plain(cfg.distillation_hooks)}
     assert {'lipschitz_monitor', 'class_count', 'annotation_check'} <= set(cfg.default_hooks)
