@@ -109,7 +109,7 @@ def _to_bfloat16(value: Any) -> Any:
     'adjust_hue',
     library='mmcv',
     versions='>=2.0.0,<=2.1.0',
-    onedl='>=2.3,<3',
+    onedl='',
     issue='none known',
     reason='ColorJitter(hue=...) and adjust_hue with a negative factor fail: numpy 2 does not convert negative numbers to uint8',
     until='mmcv computes the shift modulo 256',

@@ -35,7 +35,7 @@ def mmdet_ssd_head(_: Any) -> None:
     'np',
     library='mmdet',
     versions='>=3.1,<=3.3.0',
-    onedl='>=3.5,<4',
+    onedl='',
     issue='none known',
     reason="YouTubeVISMetric fails after the evaluation: module 'numpy' has no attribute 'float', which numpy 1.24 removed",
     until='an mmdet after 3.3.0 uses float',

@@ -46,6 +46,7 @@ def mmengine_fork_packages(_: Any) -> str:
     'get_installed_path',
     library='mmengine',
     versions='>=0.10,<1',
+    onedl='',
     issue='none known',
     reason="configs cannot inherit 'lckd_mm::path.py' in development mode: mmengine looks for the package in site-packages, "
     'where an editable installation of setuptools 64 or newer is not',
@@ -128,6 +129,7 @@ def _join_imports(bases: list[dict[str, Any]]) -> dict[str, Any]:
 @patch(
     library='mmengine',
     versions='>=0.10,<1',
+    onedl='',
     issue='none known',
     reason="'pkg_resources is deprecated' is printed for every inherited config, since mmengine reloads pkg_resources each time; the "
     'requirement setuptools<81 is the answer to the warning',

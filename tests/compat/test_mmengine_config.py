@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.hub import get_config
 from mmengine.utils import get_installed_path
 
 import lckd_mm
+from lckd_mm.dependencies import current_stack
 
 from ..helpers.processes import run_python
 
@@ -112,3 +114,12 @@ def test_reading_a_config_prints_no_warning_about_pkg_resources(child: Path) -> 
     done = run_python('-c', code, PYTHONPATH=str(ROOT))
     assert done.stdout.endswith('1\n'), done.stderr
     assert 'pkg_resources is deprecated' not in done.stderr
+
+
+@pytest.mark.skipif(current_stack() != 'onedl', reason='the patch is for the stack onedl')
+def test_configs_of_mmseg_are_found_in_the_fork_and_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*command: str) -> None:
+        raise AssertionError(command)
+
+    monkeypatch.setattr('mmengine.utils.package_utils.call_command', fail)
+    assert get_config('mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py').model.type == 'EncoderDecoder'
