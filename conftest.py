@@ -12,6 +12,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--slow', action='store_true', help='run the long proofs as well')
 
 
+def pytest_report_header() -> list[str]:
+    """Print the versions that the tests use."""
+    from lckd_mm.cli.env import describe_environment
+
+    stack, *versions = describe_environment()
+    return [stack, ', '.join(versions)]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip the long proofs unless ``--slow`` is given, and the tests of a GPU where there is none."""
     if any('gpu' in item.keywords for item in items):
