@@ -6,7 +6,8 @@ bundled demonstration data set, :mod:`lckd_mm.datasets`, is not imported: it nee
 
 import sys
 
-from .dependencies import check_dependencies, is_environment_requested
+from .cli.env import is_environment_requested
+from .dependencies import check_dependencies
 from .version import __version__
 
 if not is_environment_requested(sys.orig_argv):

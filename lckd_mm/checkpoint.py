@@ -1,8 +1,7 @@
 """Reading and writing of checkpoints as data: nothing in a checkpoint is ever executed.
 
-The reader is ``torch.load(weights_only=True)`` with a table of replacements for the additional names in mmengine's own
-checkpoints (histories, numpy arrays). Every other name in a file is refused. :mod:`lckd_mm.compat` lets mmengine read and write
-through this module.
+The reader is ``torch.load(weights_only=True)`` with a table of replacements for the additional names in mmengine's own checkpoints
+(histories, numpy arrays). Every other name in a file is refused. :mod:`lckd_mm.compat` lets mmengine read and write through it.
 """
 
 import functools

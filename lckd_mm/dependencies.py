@@ -6,7 +6,7 @@ the standard library is imported, since this file runs where nothing else is ins
 
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import metadata
 from typing import NamedTuple
 
@@ -254,26 +254,25 @@ def find_problems(default: str = STACKS[0]) -> list[str]:
     """
     stack = current_stack()
     default = stack if stack in STACKS else default
-    problems = [find_problem(dependency) for dependency in (*TORCH, *LIGHT)]
+    problems = [_find_problem(dependency) for dependency in (*TORCH, *LIGHT)]
     if not any(map(find_version, OPENCV)):
         problems.append(f'OpenCV is not installed: pip install {OPENCV[1]}')
     for module, distributions in FRAMEWORKS.items():
         stacks = find_stacks(module)
         if len(stacks) < 2:
             distribution = distributions[stacks[0] if stacks else default]
-            problems += map(find_problem, (*EXTRAS.get(distribution.name, ()), distribution))
+            problems += map(_find_problem, (*EXTRAS.get(distribution.name, ()), distribution))
         else:
             names = [distributions[found].name for found in stacks]
             problems.append(
                 f'{" and ".join(names)} are both installed, and each has overwritten files of the other: '
                 f'pip uninstall -y {" ".join(names)} && {distributions[default].command}'
             )
-    problems.append(find_problem(MMRAZOR))
+    problems.append(_find_problem(MMRAZOR))
     return [problem for problem in problems if problem is not None]
 
 
-def find_problem(dependency: Dependency) -> str | None:
-    """Return a clause about a distribution that is missing or has another version, None if it is accepted."""
+def _find_problem(dependency: Dependency) -> str | None:
     version = find_version(dependency.name)
     if version is not None and is_accepted(version, dependency.versions):
         return None
@@ -292,21 +291,3 @@ def check_dependencies() -> None:
         raise ImportError(
             f'lckd_mm cannot be imported: {"; ".join(problems)} (all commands for either stack: python -m lckd_mm env)'
         )
-
-
-def is_environment_requested(arguments: Sequence[str]) -> bool:
-    """Return whether a command line is ``python -m lckd_mm env``, which runs without the dependencies.
-
-    Args:
-        arguments (Sequence[str]): The arguments of the interpreter, ``sys.orig_argv``.
-
-    Returns:
-        bool: Whether it is.
-
-    Example:
-        >>> is_environment_requested(['python', '-W', 'ignore', '-m', 'lckd_mm', 'env'])
-        True
-        >>> is_environment_requested(['python', '-m', 'lckd_mm', 'train', 'env'])
-        False
-    """
-    return any(list(arguments[index : index + 3]) == ['-m', 'lckd_mm', 'env'] for index in range(len(arguments)))

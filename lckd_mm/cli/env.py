@@ -23,6 +23,24 @@ from lckd_mm.dependencies import (
 from lckd_mm.version import __version__
 
 
+def is_environment_requested(arguments: Sequence[str]) -> bool:
+    """Return whether a command line is ``python -m lckd_mm env``, which runs without the dependencies.
+
+    Args:
+        arguments (Sequence[str]): The arguments of the interpreter, ``sys.orig_argv``.
+
+    Returns:
+        bool: Whether it is.
+
+    Example:
+        >>> is_environment_requested(['python', '-W', 'ignore', '-m', 'lckd_mm', 'env'])
+        True
+        >>> is_environment_requested(['python', '-m', 'lckd_mm', 'train', 'env'])
+        False
+    """
+    return any(list(arguments[index : index + 3]) == ['-m', 'lckd_mm', 'env'] for index in range(len(arguments)))
+
+
 def describe_environment() -> list[str]:
     """Return the versions of Python, torch, OpenCV and the OpenMMLab packages.
 
