@@ -56,7 +56,7 @@ def build_model(model: BaseModel | dict[str, Any], data_preprocessor: dict[str, 
 def build_student(
     architecture: BaseModel | dict, data_preprocessor: nn.Module | dict | None
 ) -> tuple[BaseModel, nn.Module | dict | None]:
-    """Build the student as a training without distillation does, and return the data preprocessor that is left for the algorithm.
+    """Build the student as a training without distillation does, and return the data preprocessor of the algorithm.
 
     A Runner passes a data preprocessor from the top level of a config to the model as a default. Options without a type, as in
     mmpretrain, are those of the student's preprocessor. In mmseg configs the top level repeats what the model contains.
