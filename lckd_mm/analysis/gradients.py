@@ -25,12 +25,15 @@ class LossGradient(NamedTuple):
         share: Its share of the sum of all losses.
         gradient: Norm of its gradient over the norm of the task's gradient.
         cosine: Cosine between its gradient and the task's gradient.
+        adapters: Share of the adapters in its squared gradient norm over backbone and adapters: to first order, the share of a step of
+            gradient descent that the adapters contribute, and that does not change the student.
     """
 
     value: float
     share: float
     gradient: float
     cosine: float
+    adapters: float = 0.0
 
 
 def training_batches(cfg: Config, model: BaseModel, num_batches: int) -> Iterator[dict[str, Any]]:
@@ -65,7 +68,11 @@ def measure_gradients(model: BaseModel, batch: dict[str, Any]) -> dict[str, Loss
     values = {'task': _sum(_total(model, name, loss) for name, loss in losses.items() if name.startswith('student.'))}
     values.update({name: _total(model, name, loss) for name, loss in losses.items() if name.startswith('distill.')})
     parameters = [parameter for parameter in model.student.backbone.parameters() if parameter.requires_grad]
+    adapters = list(model.distiller.adapters.parameters())
     gradients = {name: _flat_gradient(value, parameters) for name, value in values.items()}
+    adapter_norms = {
+        name: _flat_gradient(value, adapters).norm() if adapters else 0.0 for name, value in values.items()
+    }
     total, task = sum(value.item() for value in values.values()), gradients['task']
     return {
         name: LossGradient(
@@ -73,6 +80,7 @@ def measure_gradients(model: BaseModel, batch: dict[str, Any]) -> dict[str, Loss
             share=value.item() / total,
             gradient=(gradients[name].norm() / task.norm()).item(),
             cosine=torch.cosine_similarity(gradients[name], task, 0).item(),
+            adapters=_share(float(adapter_norms[name]), gradients[name].norm().item()),
         )
         for name, value in values.items()
     }
@@ -85,6 +93,10 @@ def _sum(values: Iterator[Tensor]) -> Tensor:
 def _total(model: BaseModel, name: str, loss: Any) -> Tensor:
     """Return the contribution of an output of the model to the total: none if it is an accuracy."""
     return model.parse_losses({name: loss})[0] if 'loss' in name else torch.zeros(())
+
+
+def _share(norm: float, other: float) -> float:
+    return norm**2 / (norm**2 + other**2) if norm else 0.0
 
 
 def _flat_gradient(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
@@ -108,8 +120,15 @@ def print_gradients(batches: Sequence[dict[str, LossGradient]]) -> None:
         mean = LossGradient(
             *(sum(values) / len(batches) for values in zip(*(batch[name] for batch in batches), strict=True))
         )
-        rows.append([name, f'{mean.value:.4f}', f'{mean.share:.1%}', f'{mean.gradient:.3f}', f'{mean.cosine:.3f}'])
-    header = ['loss', 'value', 'share of total', 'gradient / task', 'cosine with task']
+        values = [
+            f'{mean.value:.4f}',
+            f'{mean.share:.1%}',
+            f'{mean.gradient:.3f}',
+            f'{mean.cosine:.3f}',
+            f'{mean.adapters:.1%}',
+        ]
+        rows.append([name, *values])
+    header = ['loss', 'value', 'share of total', 'gradient / task', 'cosine with task', 'through adapters']
     print_table(
         f"Mean over {len(batches)} batches; gradients with respect to the student's backbone", header, rows, width=120
     )

@@ -11,11 +11,18 @@ from torch import Tensor
 
 from lckd_mm.analysis.configs import load_config
 from lckd_mm.analysis.distillation import load_distillation
+from lckd_mm.analysis.gradients import measure_gradients
 from lckd_mm.analysis.padding import PADDINGS, measure_padding
 from lckd_mm.cli import gradients, padding
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
 from lckd_mm.models.utils import build_model
-from tests.helpers.small_classifiers import classifier, distillation_config
+from tests.helpers.small_classifiers import (
+    TAPS,
+    build_distillation,
+    classification_batch,
+    classifier,
+    distillation_config,
+)
 from tests.helpers.tiny_configs import write_config, write_images
 from tests.helpers.tools import ROOT
 
@@ -86,17 +93,36 @@ def test_gradient_of_a_loss_is_proportional_to_its_weight(tmp_path: Path, capsys
             {
                 line[0]: [float(cell.rstrip('%')) for cell in line[1:]]
                 for line in printed_cells(capsys)
-                if len(line) == 5
+                if len(line) == 6
             }
         )
     light, heavy = ({name: row[name] for name in ('task', 'distill.loss_lipschitz')} for row in tables)
     for row in (light, heavy):
-        assert row['task'][2:] == [1, 1]
+        assert row['task'][2:] == [1, 1, 0]
         assert row['task'][1] + row['distill.loss_lipschitz'][1] == pytest.approx(100, abs=0.11)
     light, heavy = light['distill.loss_lipschitz'], heavy['distill.loss_lipschitz']
     assert heavy[0] == pytest.approx(2 * light[0], rel=1e-3)
     assert heavy[2] == pytest.approx(2 * light[2], rel=1e-2)
     assert heavy[3] == pytest.approx(light[3], abs=2e-3)
+    assert heavy[4] == pytest.approx(light[4], abs=0.11)
+
+
+@pytest.mark.parametrize('adapt', [True, False])
+def test_share_of_the_adapters_is_that_of_the_squared_gradient(adapt: bool) -> None:
+    losses = [dict(type='lipschitz', adapt=adapt), 'ofd']
+    model = build_distillation(dict(type='LipschitzDistiller', taps=TAPS, losses=losses)).train()
+    model.init_weights()
+    images, samples = classification_batch()
+    batch = dict(inputs=images, data_samples=samples)
+    share = measure_gradients(model, batch)['distill.loss_lipschitz'].adapters
+    model.zero_grad()
+    model(**batch, mode='loss')['distill.loss_lipschitz'].backward()
+    adapters, backbone = (
+        sum(float((p.grad**2).sum()) for p in module.parameters() if p.grad is not None)
+        for module in (model.distiller.adapters, model.student.backbone)
+    )
+    assert share == pytest.approx(adapters / (adapters + backbone), rel=1e-4)
+    assert (share > 0) == adapt
 
 
 def test_only_a_distillation_is_measured(tmp_path: Path) -> None:

@@ -54,6 +54,14 @@ def test_expanded_config_gives_the_same_first_loss(method: str, batch: tuple) ->
     assert first_losses(expanded, batch) == first_losses(config, batch)
 
 
+def test_lipschitz_loss_without_adapters_is_that_of_the_raw_taps(batch: tuple) -> None:
+    """In a distillation whose adapters belong to another loss."""
+    raw = first_losses(distiller([dict(type='lipschitz', adapt=False)], adapters=False), batch)
+    mixed = first_losses(distiller([dict(type='lipschitz', adapt=False), 'fitnet']), batch)
+    adapted = first_losses(distiller(['lipschitz', 'fitnet']), batch)
+    assert mixed['distill.loss_lipschitz'] == raw['distill.loss_lipschitz'] != adapted['distill.loss_lipschitz']
+
+
 def test_preset_of_two_methods_equals_the_written_mappings(batch: tuple) -> None:
     written = ofd_distiller()
     written['distill_losses']['loss_lipschitz'] = dict(type='LipschitzLoss', distance='relative', loss_weight=0.25)
