@@ -44,3 +44,22 @@ def test_adapter_maps_tokens_like_a_map_of_the_same_positions() -> None:
     adapter = PointwiseAdapter(4, 5).eval()
     tokens = MAPS[0].flatten(2).transpose(1, 2)
     torch.testing.assert_close(adapter(tokens), adapter(MAPS[0]).flatten(2).transpose(1, 2))
+
+
+def test_adapter_without_gain_ignores_the_scale_of_the_student() -> None:
+    adapter = PointwiseAdapter(3, 5, affine=False)
+    assert not list(adapter.bn.parameters())
+    feature = torch.randn(4, 3, 6, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(adapter(feature), adapter(7 * feature), rtol=1e-4, atol=1e-4)
+
+
+def test_orthogonal_adapters_leave_the_norms_of_the_raw_taps() -> None:
+    """Why there is no orthogonal adapter (VkD, arXiv 2403.06213) for norms: the raw taps give the same loss."""
+    random = torch.Generator().manual_seed(0)
+    taps = [torch.randn(2, channels, 6, 5, generator=random) for channels in (3, 4, 6)]
+    adapted = []
+    for tap in taps:
+        columns = torch.linalg.qr(torch.randn(8, tap.shape[1], generator=random))[0]
+        adapted.append(torch.einsum('oc,bchw->bohw', columns, tap))
+    norms = SpectralNormConnector(method='svd')
+    torch.testing.assert_close(norms(adapted), norms(taps))

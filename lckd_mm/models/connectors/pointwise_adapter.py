@@ -13,6 +13,8 @@ class PointwiseAdapter(BaseConnector):
     Args:
         in_channels (int): Number of channels of the student's tap.
         out_channels (int): Number of channels of the teacher's tap.
+        affine (bool): Whether gain and bias of the BN are trained. Without them, the adapter cannot change the scale of a channel.
+            Defaults to True (published).
         init_cfg (dict, optional): A different initialization. Defaults to None.
 
     Shape:
@@ -28,10 +30,10 @@ class PointwiseAdapter(BaseConnector):
         torch.Size([2, 16, 4, 4])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, init_cfg: dict | None = None) -> None:
+    def __init__(self, in_channels: int, out_channels: int, affine: bool = True, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.bn = nn.BatchNorm2d(out_channels, affine=affine)
         # The fan_out of a 1x1 convolution is its number of output channels; the gain of a ReLU gives the variance 2 / fan_out.
         nn.init.kaiming_normal_(self.conv.weight, mode='fan_out', nonlinearity='relu')
 
