@@ -1,5 +1,5 @@
 from .algorithms import LipschitzDistill
-from .backbones import CIFARResNet, MobileNetV1, PyramidNet, StagedBackbone
+from .backbones import CIFARResNet, EfficientNetLite, MobileNetV1, PyramidNet, StagedBackbone
 from .connectors import (
     GlobalPoolConnector,
     MarginConnector,
@@ -13,6 +13,7 @@ from .recorders import LabelsRecorder, LogitsRecorder, PreActivationRecorder
 
 __all__ = [
     'CIFARResNet',
+    'EfficientNetLite',
     'GlobalPoolConnector',
     'LabelsRecorder',
     'LipschitzDistill',

@@ -7,7 +7,7 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 from lckd_mm.errors import ConfigValueError
-from lckd_mm.models import CIFARResNet, MobileNetV1, PyramidNet
+from lckd_mm.models import CIFARResNet, EfficientNetLite, MobileNetV1, PyramidNet
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,17 @@ def _millions_of_parameters(backbone: nn.Module, num_classes: int) -> float:
         (lambda: PyramidNet(110, 84, bottleneck=False), 100, 3.91),
         (lambda: CIFARResNet(56), 100, 0.86),
         (lambda: MobileNetV1(), 1000, 4.23),
+        # Of the package's files, and for the last two of its model: 4.7, 5.4, 6.1, 8.2 and 13.0 are published.
+        (lambda: EfficientNetLite('lite0'), 1000, 4.652),
+        (lambda: EfficientNetLite('lite1'), 1000, 5.417),
+        (lambda: EfficientNetLite('lite2'), 1000, 6.092),
+        (lambda: EfficientNetLite('lite3'), 1000, 8.197),
+        (lambda: EfficientNetLite('lite4'), 1000, 13.007),
     ],
-    ids=['PyramidNet-200', 'PyramidNet-110', 'ResNet-56', 'MobileNet v1'],
+    ids=[
+        *('PyramidNet-200', 'PyramidNet-110', 'ResNet-56', 'MobileNet v1'),
+        *(f'EfficientNet-Lite{variant}' for variant in range(5)),
+    ],
 )
 def test_parameter_counts_are_the_published_ones(
     build: Callable[[], nn.Module], num_classes: int, millions: float
@@ -38,21 +47,20 @@ def test_parameter_counts_are_the_published_ones(
 
 
 SMALL = {
-    'pyramid': (lambda **kwargs: PyramidNet(20, 12, **kwargs), 32, [16, 8, 4]),
-    'basic pyramid': (lambda **kwargs: PyramidNet(14, 12, bottleneck=False, **kwargs), 32, [16, 8, 4]),
-    'cifar resnet': (lambda **kwargs: CIFARResNet(14, **kwargs), 32, [16, 8, 4]),
-    'mobilenet': (lambda **kwargs: MobileNetV1(0.25, **kwargs), 64, [16, 8, 4, 2, 1]),
+    'pyramid': (lambda **kwargs: PyramidNet(20, 12, **kwargs), 32, [32, 16, 8]),
+    'basic pyramid': (lambda **kwargs: PyramidNet(14, 12, bottleneck=False, **kwargs), 32, [32, 16, 8]),
+    'cifar resnet': (lambda **kwargs: CIFARResNet(14, **kwargs), 32, [32, 16, 8]),
+    'mobilenet': (lambda **kwargs: MobileNetV1(0.25, **kwargs), 64, [32, 16, 8, 4, 2]),
+    'efficientnet lite': (lambda **kwargs: EfficientNetLite(**kwargs), 64, [32, 16, 8, 4, 2, 2]),
 }
 
 
 @pytest.mark.parametrize('name', SMALL)
-def test_each_stage_halves_the_map_and_can_be_returned(name: str) -> None:
-    build, size, _ = SMALL[name]
-    num_stages = len(build().stages)
-    backbone = build(out_indices=tuple(range(num_stages))).eval()
+def test_each_stage_has_its_stride_and_can_be_returned(name: str) -> None:
+    build, size, sizes = SMALL[name]
+    backbone = build(out_indices=tuple(range(len(sizes)))).eval()
     maps = backbone(torch.randn(2, 3, size, size))
-    first = size // 2 if name == 'mobilenet' else size
-    assert [m.shape[2] for m in maps] == [first // 2**i for i in range(num_stages)]
+    assert [m.shape[2] for m in maps] == sizes
     assert maps[-1].shape[1] == backbone.out_channels
     (last,) = build(out_indices=(-1,)).eval()(torch.randn(2, 3, size, size))
     assert last.shape == maps[-1].shape
