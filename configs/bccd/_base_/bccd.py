@@ -15,9 +15,8 @@ pack_test = dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_sha
 loader = dict(batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
 train_set = dict(bccd, ann_file='ImageSets/Main/train.txt')
 train_dataloader = dict(loader, sampler=dict(type='DefaultSampler', shuffle=True), dataset=train_set)
-# The figures are reported on the test images. No checkpoint is selected on them.
-val_dataloader = dict(loader, dataset=dict(bccd, ann_file='ImageSets/Main/test.txt', test_mode=True))
-test_dataloader = val_dataloader
+val_dataloader = dict(loader, dataset=dict(bccd, ann_file='ImageSets/Main/val.txt', test_mode=True))
+test_dataloader = dict(loader, dataset=dict(bccd, ann_file='ImageSets/Main/test.txt', test_mode=True))
 val_evaluator = dict(type='VOCMetric', metric='mAP', eval_mode='area')
 test_evaluator = val_evaluator
 optim_wrapper = dict(clip_grad=dict(max_norm=10))

@@ -6,6 +6,6 @@ crop = dict(type='MinIoURandomCrop', min_ious=(0.3, 0.5, 0.7, 0.9), min_crop_siz
 test_pipeline = [dict(type='LoadImageFromFile'), resize, _base_.boxes, _base_.pack_test]
 train_dataloader = dict(dataset=dict(pipeline=[*_base_.load, crop, resize, *_base_.flip_and_pack]))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 train_cfg = dict(val_interval=6)

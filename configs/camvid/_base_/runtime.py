@@ -1,7 +1,5 @@
 # Data and runtime of the CamVid comparison. mmseg's runtime counts iterations; this one counts epochs.
 _base_ = ['mmseg::_base_/default_runtime.py', '../../_base_/datasets/camvid.py']
-# The figures are reported on the test images. No checkpoint is selected on them.
-val_dataloader = _base_.test_dataloader
 log_processor = dict(by_epoch=True)
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -1,0 +1,3 @@
+# Student without distillation on BCCD: Faster R-CNN on EfficientNet-Lite0, 40 epochs.
+_base_ = ['../_base_/models/faster_rcnn_lite0.py', './_base_/bccd_320.py']
+model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))
