@@ -6,7 +6,7 @@ All functions are pure. Values are paired by seed: entry ``i`` of both arguments
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -86,10 +86,8 @@ def paired_ratio(values: Sequence[float], reference: Sequence[float]) -> PairedE
         2.0
     """
     logarithms = paired_difference([math.log(value) for value in values], [math.log(value) for value in reference])
-    ends = (None if end is None else math.exp(end) for end in (logarithms.low, logarithms.high))
-    return PairedEstimate(
-        math.exp(logarithms.mean), *ends, logarithms.deviation, logarithms.p_value, logarithms.num_pairs
-    )
+    low, high = (None if end is None else math.exp(end) for end in (logarithms.low, logarithms.high))
+    return replace(logarithms, mean=math.exp(logarithms.mean), low=low, high=high)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:

@@ -17,7 +17,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from lckd_mm.analysis.comparison import Comparison, Variant, load_comparison
+from lckd_mm.analysis.comparison import Comparison, Variant
+from lckd_mm.analysis.comparison_file import load_comparison
 from lckd_mm.analysis.comparison_report import report_comparison
 from lckd_mm.analysis.comparison_runs import train_teacher, train_variants
 from lckd_mm.errors import ConfigRuntimeError, ConfigValueError

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lckd_mm.analysis import training
-from lckd_mm.analysis.comparison import Teacher, find_teacher_checkpoint, load_comparison
+from lckd_mm.analysis.comparison import Teacher
+from lckd_mm.analysis.comparison_file import find_teacher_checkpoint, load_comparison
 from lckd_mm.analysis.comparison_runs import append_result, read_results, train_teacher
 from lckd_mm.cli.compare import main
 from lckd_mm.errors import (
