@@ -144,6 +144,10 @@ class Comparison:
         for key, split in (('select_on', self.select_on), ('report_on', self.report_on or 'val')):
             if split not in SPLITS:
                 raise ConfigValueError(unknown_name(key, split, SPLITS))
+        if self.report_options and self.report_on == 'val':
+            raise ConfigValueError(
+                'report_options has no effect with report_on=\'val\', the evaluation of the training: set report_on to "test".'
+            )
         self._check_screening()
 
     def _check_primary(self, primary: tuple[str, str]) -> None:

@@ -130,7 +130,7 @@ def make_plan(comparison: Comparison, lookup: Lookup) -> Plan:
         ['b (lr=1), seed 9', 'b (lr=2), seed 9']
         >>> plan = make_plan(comparison, lambda run: {('lr=1',): 0.5, ('lr=2',): 0.7}.get(run.setting.values))
         >>> plan.chosen['b'].title, len(plan.missing_confirmation)
-        ('b (lr=2)', 4)
+        ('b (lr=2)', 2)
     """
     return _Planner(comparison, lookup).plan
 
@@ -148,7 +148,7 @@ class _Planner:
         confirmed = [variant for variant in comparison.variants if self._is_confirmed(variant)]
         settings = [self._choose(variant) for variant in confirmed]
         self.plan.confirmed = [setting for setting in settings if setting is not None]
-        missing = {run: None for run in self.plan.missing_screening}
+        missing = dict.fromkeys(self.plan.missing_screening)
         self.plan.missing_screening = sorted(missing, key=lambda run: comparison.screening_seeds.index(run.seed))
         runs = (Run(setting, seed) for seed in comparison.seeds for setting in self.plan.confirmed)
         self.plan.missing_confirmation = [run for run in runs if lookup(run) is None]
@@ -177,7 +177,8 @@ class _Planner:
             inherited = reference.values
         settings = [Setting(variant, (*inherited, *values)) for values in variant.grid_values()]
         if variant.grid or variant in self.group:
-            if not all([self._screen(setting) for setting in settings]):
+            complete = [self._screen(setting) for setting in settings]
+            if not all(complete):
                 return None
             self.plan.chosen[variant.name] = self._best(settings)
         else:
