@@ -1,17 +1,15 @@
-"""A comparison of training variants over several seeds: its parts, and how they are written in YAML and on a command line."""
+"""A comparison of training variants over several seeds: its parts and what they must satisfy."""
 
+import itertools
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
+from lckd_mm.errors import ConfigValueError, unknown_name
 
-from lckd_mm.errors import ConfigFileNotFoundError, ConfigTypeError, ConfigValueError, unknown_name
-
-from .configs import load_config
+SPLITS = ('val', 'test')
 
 
 @dataclass(frozen=True)
@@ -22,11 +20,19 @@ class Variant:
         name: Its name in the table and the plot.
         config: The config.
         options: Overrides of the config, ``'key=value'`` each.
+        grid: Options with several values, from which the screening chooses.
+        against: Name of another variant that this one is compared with, besides the baseline.
+        inherits_grid: Whether the values that the screening chose for ``against`` are options of this variant as well.
+        group: Name of a group of variants of which only the best is confirmed.
     """
 
     name: str
     config: str
     options: tuple[str, ...] = ()
+    grid: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    against: str | None = None
+    inherits_grid: bool = False
+    group: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> 'Variant':
@@ -42,8 +48,9 @@ class Variant:
             ConfigValueError: The text has another form.
 
         Example:
-            >>> Variant.parse('strong: configs/a.py model.weight=2')
-            Variant(name='strong', config='configs/a.py', options=('model.weight=2',))
+            >>> variant = Variant.parse('strong: configs/a.py model.weight=2')
+            >>> variant.name, variant.config, variant.options
+            ('strong', 'configs/a.py', ('model.weight=2',))
             >>> Variant.parse('configs/a.py').name
             'a'
         """
@@ -54,6 +61,18 @@ class Variant:
         config, options = words[0], tuple(words[1:])
         return cls(name.strip() if colon else default_name(config, options), config, options)
 
+    def grid_values(self) -> list[tuple[str, ...]]:
+        """Return the options of each point of the grid; one point without options if there is no grid.
+
+        Returns:
+            list[tuple[str, ...]]: The product of the values of all keys.
+
+        Example:
+            >>> Variant('a', 'a.py', grid=(('lr', ('1', '2')), ('depth', ('3',)))).grid_values()
+            [('lr=1', 'depth=3'), ('lr=2', 'depth=3')]
+        """
+        return list(itertools.product(*([f'{key}={value}' for value in values] for key, values in self.grid)))
+
     @property
     def folder(self) -> str:
         """The name as a folder name.
@@ -62,7 +81,7 @@ class Variant:
             >>> Variant('LCKD + OFD, 10 %', 'a.py').folder
             'LCKD_OFD_10'
         """
-        return re.sub(r'[^A-Za-z0-9.]+', '_', self.name).strip('_')
+        return as_folder(self.name)
 
 
 @dataclass(frozen=True)
@@ -82,14 +101,23 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and how it is trained.
+    """What is compared, and how it is trained and evaluated.
 
     Attributes:
-        variants: The variants; differences refer to the first one.
+        variants: The variants; the first one is the baseline.
         metric: Name of the metric in the log.
-        seeds: The random seeds.
+        seeds: The random seeds of the confirmation.
         train_args: Further arguments of ``train``.
         teacher: The teacher, if it is part of the comparison.
+        lower_is_better: Whether a smaller metric is better.
+        primary: Names of variant and reference of the primary comparison. None: the first two variants, or with
+            ``confirm_best_of`` the first variant against the best of the group.
+        select_on: Split whose metric selects: ``'val'`` or ``'test'``, a data loader of the configs.
+        report_on: Split whose metric is reported. None: ``'test'`` if all configs have a ``test_dataloader``.
+        select_options: Overrides of the configs in all trainings, of ``val_dataloader`` for example.
+        report_options: Overrides of the configs in the evaluation on the split that is reported.
+        screening_seeds: The random seeds of the screening.
+        confirm_best_of: The group of which only the best variant is confirmed.
     """
 
     variants: tuple[Variant, ...]
@@ -97,17 +125,112 @@ class Comparison:
     seeds: tuple[int, ...] = (0, 1, 2)
     train_args: tuple[str, ...] = ()
     teacher: Teacher | None = None
+    lower_is_better: bool = False
+    primary: tuple[str, str] | None = None
+    select_on: str = 'val'
+    report_on: str | None = None
+    select_options: tuple[str, ...] = ()
+    report_options: tuple[str, ...] = ()
+    screening_seeds: tuple[int, ...] = ()
+    confirm_best_of: str | None = None
 
     def __post_init__(self) -> None:
-        """Reject two variants of one name, and two names of one folder."""
-        folders: dict[str, str] = {}
+        """Reject names, seeds and splits that do not fit together."""
+        _check_folders(self.variants)
         for variant in self.variants:
-            if variant.folder in folders:
-                raise ConfigValueError(
-                    f'two variants have the same name, {folders[variant.folder]!r} and {variant.name!r} (folder {variant.folder!r}): '
-                    'rename one of them.'
-                )
-            folders[variant.folder] = variant.name
+            _check_reference(variant, self.variants)
+        if self.primary is not None:
+            self._check_primary(self.primary)
+        for key, split in (('select_on', self.select_on), ('report_on', self.report_on or 'val')):
+            if split not in SPLITS:
+                raise ConfigValueError(unknown_name(key, split, SPLITS))
+        if self.report_options and self.report_on == 'val':
+            raise ConfigValueError(
+                'report_options has no effect with report_on=\'val\', the evaluation of the training: set report_on to "test".'
+            )
+        self._check_screening()
+
+    def _check_primary(self, primary: tuple[str, str]) -> None:
+        for name in primary:
+            if name not in self.names:
+                raise ConfigValueError(f'in primary, {unknown_name("variant", name, self.names)}')
+        if primary[0] == primary[1]:
+            raise ConfigValueError(f'primary compares {primary[0]!r} with itself: name two variants.')
+
+    def _check_screening(self) -> None:
+        groups = {variant.group for variant in self.variants if variant.group is not None}
+        if self.confirm_best_of is not None and self.confirm_best_of not in groups:
+            raise ConfigValueError(f'in confirm_best_of, {unknown_name("group", self.confirm_best_of, sorted(groups))}')
+        if self.confirm_best_of is not None and self.variants[0].group == self.confirm_best_of:
+            raise ConfigValueError(
+                f'the first variant, {self.variants[0].name!r}, is the baseline and always confirmed: remove its group.'
+            )
+        screened = [v.name for v in self.variants if v.grid or (v.group and v.group == self.confirm_best_of)]
+        if screened and not self.screening_seeds:
+            raise ConfigValueError(
+                f'{screened} are screened, but there are no seeds for it: add "screening: {{seeds: [100, 101]}}".'
+            )
+        common = sorted(set(self.seeds) & set(self.screening_seeds))
+        if screened and common:
+            raise ConfigValueError(
+                f'the seeds {common} are used for the screening and for the confirmation, which must be independent: use other seeds.'
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the variants."""
+        return [variant.name for variant in self.variants]
+
+    def variant(self, name: str) -> Variant:
+        """Return a variant by its name."""
+        return self.variants[self.names.index(name)]
+
+
+def _check_folders(variants: Sequence[Variant]) -> None:
+    folders: dict[str, str] = {}
+    for variant in variants:
+        if variant.folder in folders:
+            raise ConfigValueError(
+                f'two variants have the same name, {folders[variant.folder]!r} and {variant.name!r} (folder {variant.folder!r}): '
+                'rename one of them.'
+            )
+        folders[variant.folder] = variant.name
+
+
+def _check_reference(variant: Variant, variants: Sequence[Variant]) -> None:
+    """Check that ``against`` names another variant, and that a chain of references ends."""
+    by_name = {other.name: other for other in variants}
+    visited = [variant.name]
+    current = variant
+    while current.against is not None:
+        if current.against not in by_name:
+            raise ConfigValueError(f'in variant {current.name!r}, {unknown_name("against", current.against, by_name)}')
+        if current.against in visited:
+            raise ConfigValueError(
+                f'variant {current.against!r} is compared with itself ({" against ".join([*visited, current.against])}): correct `against`.'
+            )
+        current = by_name[current.against]
+        visited.append(current.name)
+    if variant.inherits_grid and variant.against is None:
+        raise ConfigValueError(
+            f'variant {variant.name!r} inherits a grid, but from no variant: set `against` to the name of that variant.'
+        )
+
+
+def as_folder(text: str) -> str:
+    """Return a text as a folder name.
+
+    Args:
+        text (str): The text.
+
+    Returns:
+        str: The text in which other characters than letters, digits and dots are underscores.
+
+    Example:
+        >>> as_folder('a b=1')
+        'a_b_1'
+    """
+    return re.sub(r'[^A-Za-z0-9.]+', '_', text).strip('_')
 
 
 def default_name(config: str, options: Sequence[str]) -> str:
@@ -125,144 +248,3 @@ def default_name(config: str, options: Sequence[str]) -> str:
         'a model.depth=1'
     """
     return ' '.join((Path(config).stem, *options))
-
-
-def load_comparison(path: str | Path) -> Comparison:
-    r"""Read a comparison from a YAML file.
-
-    Args:
-        path (str | Path): The file. Its keys are ``metric``, ``variants`` (each with ``config`` and optionally ``name`` and
-            ``options``), and optionally ``seeds``, ``train_args`` and ``teacher`` (``config`` and optionally ``checkpoint`` and
-            ``options``). The default checkpoint of the teacher is the ``teacher_ckpt`` of the variants.
-
-    Returns:
-        Comparison: The comparison.
-
-    Raises:
-        ConfigFileNotFoundError: There is no such file.
-        ConfigValueError: The file is not YAML, or a value is not valid.
-        ConfigTypeError: A value has a wrong type.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> text = 'metric: mIoU\nseeds: [0]\nvariants:\n- config: a.py\n- name: strong\n  config: a.py\n  options: {model.weight: 2}\n'
-        >>> with TemporaryDirectory() as folder:
-        ...     _ = Path(folder, 'comparison.yml').write_text(text)
-        ...     comparison = load_comparison(f'{folder}/comparison.yml')
-        >>> comparison.variants[1]
-        Variant(name='strong', config='a.py', options=('model.weight=2',))
-    """
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise ConfigFileNotFoundError(
-            f'comparison {str(path)!r} does not exist: give the path of a YAML file.'
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigValueError(
-            f'comparison {str(path)!r} is not valid YAML: {" ".join(str(error).split())}.'
-        ) from error
-    try:
-        return _parse_comparison(content)
-    except (ConfigTypeError, ConfigValueError) as error:
-        raise type(error)(f'{path}: {error}') from error
-
-
-def _parse_comparison(content: Any) -> Comparison:
-    _check_keys('the comparison', content, required=('metric', 'variants'), optional=('seeds', 'train_args', 'teacher'))
-    variants = tuple(_parse_variant(entry) for entry in _as_list('variants', content['variants']))
-    seeds = _as_list('seeds', content.get('seeds', [0, 1, 2]))
-    if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in seeds):
-        raise ConfigTypeError(f'seeds={seeds!r} are not integers: write a list such as [0, 1, 2].')
-    return Comparison(
-        variants=variants,
-        metric=_as_text('metric', content['metric']),
-        seeds=tuple(seeds),
-        train_args=tuple(shlex.split(_as_text('train_args', content.get('train_args', ''), may_be_empty=True))),
-        teacher=_parse_teacher(content['teacher'], variants) if content.get('teacher') is not None else None,
-    )
-
-
-def _parse_variant(entry: Any) -> Variant:
-    _check_keys('a variant', entry, required=('config',), optional=('name', 'options'))
-    config, options = _as_text('config', entry['config']), _parse_options(entry.get('options'))
-    name = entry['name'] if entry.get('name') is not None else default_name(config, options)
-    return Variant(_as_text('name', name), config, options)
-
-
-def _parse_teacher(entry: Any, variants: Sequence[Variant]) -> Teacher:
-    _check_keys('teacher', entry, required=('config',), optional=('checkpoint', 'options'))
-    config, options = _as_text('config', entry['config']), _parse_options(entry.get('options'))
-    checkpoint = entry.get('checkpoint')
-    path = Path(_as_text('checkpoint', checkpoint)) if checkpoint is not None else find_teacher_checkpoint(variants)
-    return Teacher(config, path, options)
-
-
-def find_teacher_checkpoint(variants: Sequence[Variant]) -> Path:
-    """Return the teacher's checkpoint that the configs of the variants name.
-
-    Args:
-        variants (Sequence[Variant]): The variants.
-
-    Returns:
-        Path: The checkpoint.
-
-    Raises:
-        ConfigValueError: The configs name no checkpoint, or different ones.
-    """
-    checkpoints = {_teacher_checkpoint(variant) for variant in variants} - {None}
-    if len(checkpoints) != 1:
-        raise ConfigValueError(
-            f'the configs of the variants name {len(checkpoints)} checkpoints of a teacher {sorted(checkpoints)}: set '
-            '`checkpoint` of the teacher to the one that is to be trained.'
-        )
-    return Path(checkpoints.pop())
-
-
-def _teacher_checkpoint(variant: Variant) -> Any:
-    overrides = dict(option.split('=', 1) for option in variant.options)
-    model = load_config(variant.config).get('model', {})
-    return overrides.get('model.teacher_ckpt', model.get('teacher_ckpt'))
-
-
-def _parse_options(options: Any) -> tuple[str, ...]:
-    if options is None:
-        return ()
-    if not isinstance(options, Mapping):
-        raise ConfigTypeError(
-            f'options={options!r} is a {type(options).__name__}: write a mapping such as {{model.depth: 18}}.'
-        )
-    return tuple(f'{key}={_option_value(key, value)}' for key, value in options.items())
-
-
-def _option_value(key: str, value: Any) -> str:
-    if isinstance(value, Mapping):
-        raise ConfigTypeError(
-            f'option {key!r} is a mapping: write one option per value, with dotted keys such as {key}.NAME.'
-        )
-    return value if isinstance(value, str) else repr(value).replace(' ', '')
-
-
-def _check_keys(what: str, content: Any, required: Sequence[str], optional: Sequence[str]) -> None:
-    if not isinstance(content, Mapping):
-        raise ConfigTypeError(
-            f'{what} is {content!r}, a {type(content).__name__}: write a mapping with the keys {", ".join((*required, *optional))}.'
-        )
-    for key in content:
-        if key not in (*required, *optional):
-            raise ConfigValueError(f'in {what}, {unknown_name("key", key, (*required, *optional))}')
-    for key in required:
-        if content.get(key) is None:
-            raise ConfigValueError(f'{what} has no {key!r}: add this key.')
-
-
-def _as_list(key: str, value: Any) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise ConfigTypeError(f'{key}={value!r} is not a list of at least one entry: write one "- ..." per entry.')
-    return value
-
-
-def _as_text(key: str, value: Any, may_be_empty: bool = False) -> str:
-    if not isinstance(value, str) or not (value or may_be_empty):
-        raise ConfigTypeError(f'{key}={value!r} is not text: put it in quotes.')
-    return value

@@ -1,154 +1,298 @@
-"""The table and the plot of a comparison."""
+"""The report of a comparison: sentences, tables, ``table.md``, ``comparison.json`` and the plot."""
 
+import datetime
+import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .comparison import Comparison, Variant
-from .comparison_runs import Result, is_result_of, read_results
-from .plotting import color_cycle, new_figure, save_figure
+from rich.console import Console
+
+from .comparison import Comparison
+from .comparison_plan import Plan, Run, Setting, make_plan, screening_mean
+from .comparison_plot import plot_comparison
+from .comparison_results import Result, ResultStore
+from .comparison_settings import check_same_settings
+from .comparison_splits import describe_splits
+from .comparison_verdict import (
+    Results,
+    Verdict,
+    format_interval,
+    format_p,
+    iteration_time,
+    make_verdicts,
+    num_digits,
+    primary_pair,
+    reported_value,
+    verdict_sentence,
+)
 from .tables import markdown_table, print_table
 
-Results = Mapping[Variant, Sequence[Result]]
+# Version of the schema of comparison.json, which docs/comparing.md describes.
+_FORMAT = 1
+
+Table = tuple[str, list[str], list[list[str]]]
 
 
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and, for two or more values, the sample standard deviation.
+@dataclass(frozen=True)
+class Report:
+    """Everything that is reported.
+
+    Attributes:
+        comparison: The comparison.
+        plan: Its plan.
+        results: The results of the confirmed variants by seed.
+        verdicts: The comparisons of two variants each, the primary one first.
+        splits: One sentence about the data.
+        interval: Kind of the intervals.
+    """
+
+    comparison: Comparison
+    plan: Plan
+    results: Results
+    verdicts: list[Verdict]
+    splits: str
+    interval: str
+
+    @property
+    def digits(self) -> int:
+        """Digits after the point."""
+        return num_digits([reported_value(r) for runs in self.results.values() for r in runs.values()])
+
+    @property
+    def all_results(self) -> list[Result]:
+        """The results of all confirmed variants."""
+        return [result for runs in self.results.values() for result in runs.values()]
+
+
+def make_report(comparison: Comparison, store: ResultStore, interval: str = 't') -> Report:
+    """Compute the report.
+
+    Args:
+        comparison (Comparison): The comparison.
+        store (ResultStore): Its results.
+        interval (str): ``'t'`` or ``'bootstrap'``. Defaults to 't'.
+
+    Returns:
+        Report: The report.
+
+    Raises:
+        ConfigValueError: The results have different settings.
+    """
+    plan = make_plan(comparison, store.selection)
+    results: dict[str, dict[int, Result]] = {}
+    for setting in plan.confirmed:
+        found = {seed: store.find(Run(setting, seed)) for seed in comparison.seeds}
+        results[setting.variant.name] = {seed: result for seed, result in found.items() if result is not None}
+    check_same_settings([result for runs in results.values() for result in runs.values()])
+    verdicts = make_verdicts(comparison, plan, results, interval)
+    return Report(comparison, plan, results, verdicts, describe_splits(comparison), interval)
+
+
+def check_stale_results(comparison: Comparison, store: ResultStore) -> None:
+    """Raise an error if results are from other configs than the present ones, for a report without training.
+
+    Args:
+        comparison (Comparison): The comparison.
+        store (ResultStore): Its results.
+
+    Raises:
+        ConfigValueError: A result is from another config.
+    """
+    plan = make_plan(comparison, store.selection)
+    for run in (*plan.missing_screening, *plan.missing_confirmation):
+        store.check_not_stale(run)
+
+
+def write_report(report: Report, out: Path, command: Sequence[str] = ()) -> None:
+    """Print the report; write ``table.md``, ``comparison.json``, ``comparison.png`` and, after a screening, ``screening.json``.
+
+    Args:
+        report (Report): The report.
+        out (Path): The folder.
+        command (Sequence[str]): The command line, for ``comparison.json``. Defaults to ().
+    """
+    tables, sentences = make_tables(report), make_sentences(report)
+    for title, header, rows in tables:
+        print_table(title, header, rows)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for sentence in sentences:
+        console.print(sentence)
+    lines = [f'- {sentence}' for sentence in sentences]
+    for title, header, rows in tables:
+        lines += ['', f'{title}:', '', *markdown_table(header, rows)]
+    (out / 'table.md').write_text('\n'.join(lines) + '\n')
+    (out / 'comparison.json').write_text(json.dumps(as_json(report, command), indent=2) + '\n')
+    if report.plan.screened:
+        (out / 'screening.json').write_text(json.dumps(_screening(report.plan), indent=2) + '\n')
+    files = ['table.md', 'comparison.json']
+    if report.all_results:
+        plot_comparison(report.comparison, report.results, report.verdicts, out / 'comparison.png')
+        files.append('comparison.png')
+    print(', '.join(str(out / name) for name in files))
+
+
+def make_sentences(report: Report) -> list[str]:
+    """Return the verdicts, the data, and what is missing, in words.
+
+    Args:
+        report (Report): The report.
+
+    Returns:
+        list[str]: One sentence each.
+    """
+    comparison, plan = report.comparison, report.plan
+    sentences = [verdict_sentence(verdict, comparison, report.digits) for verdict in report.verdicts]
+    primary = primary_pair(comparison, plan)
+    names = {setting.variant.name for setting in plan.confirmed}
+    if primary is not None and plan.is_screened and not names.issuperset(primary):
+        sentences.append(
+            f'The primary comparison, {primary[0]} with {primary[1]}, was not confirmed after the screening.'
+        )
+    if plan.best is not None:
+        sentences.append(f'The screening chose {plan.best.name} as the best of {comparison.confirm_best_of}.')
+    sentences.append(report.splits)
+    missing = [*plan.missing_screening, *(plan.missing_confirmation if plan.is_screened else ())]
+    if missing:
+        sentences.append(f'Not finished: {"; ".join(run.title for run in missing)}.')
+    return sentences
+
+
+def make_tables(report: Report) -> list[Table]:
+    """Return the tables of values, of comparisons and of the screening.
+
+    Args:
+        report (Report): The report.
+
+    Returns:
+        list[Table]: Title, header and rows of each table.
+    """
+    split = next((r['report']['split'] for r in report.all_results), '')
+    values = [_value_row(report, setting) for setting in report.plan.confirmed]
+    header = ['variant', 'seeds', f'{report.comparison.metric}, {split}'.rstrip(', '), 's / iteration']
+    tables: list[Table] = [('Mean and standard deviation over the seeds', header, values)]
+    if report.verdicts:
+        header = ['variant', 'against', 'difference', '95 % interval', 'p', 'adjusted p', 'verdict', 'time ratio']
+        rows = [_verdict_row(verdict, report.digits) for verdict in report.verdicts]
+        tables.append(('Differences by seed; the first comparison is the primary one', header, rows))
+    if report.plan.screened:
+        header = ['variant', 'setting', 'seeds', f'{report.comparison.metric}, {report.comparison.select_on}', 'chosen']
+        rows = [_screening_row(report, setting) for setting in report.plan.screened]
+        tables.append(('Screening', header, rows))
+    return tables
+
+
+def _value_row(report: Report, setting: Setting) -> list[str]:
+    runs = list(report.results[setting.variant.name].values())
+    if not runs:
+        return [setting.title, '0', '-', '-']
+    text = format_values([reported_value(run) for run in runs], report.digits)
+    return [setting.title, str(len(runs)), text, f'{statistics.fmean(map(iteration_time, runs)):.3f}']
+
+
+def format_values(values: Sequence[float], digits: int) -> str:
+    """Format mean and, for two or more values, sample standard deviation.
 
     Args:
         values (Sequence[float]): One or more values.
-
-    Returns:
-        tuple[float, float | None]: Mean and standard deviation.
-
-    Example:
-        >>> mean_and_deviation([1.0, 3.0])
-        (2.0, 1.4142135623730951)
-        >>> mean_and_deviation([1.0])
-        (1.0, None)
-    """
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
-def format_values(values: Sequence[float], sign: str = '') -> str:
-    """Format mean and standard deviation, with two digits for percentages and four for shares.
-
-    Args:
-        values (Sequence[float]): The values; may be empty.
-        sign (str): ``'+'`` shows the sign of positive values. Defaults to ''.
+        digits (int): Digits after the point.
 
     Returns:
         str: The text for a table.
 
     Example:
-        >>> format_values([60.0, 62.0]), format_values([0.5], '+'), format_values([])
-        ('61.00 ± 1.41', '+0.5000', '-')
+        >>> format_values([60.0, 62.0], 2), format_values([0.5], 4)
+        ('61.00 ± 1.41', '0.5000')
     """
-    if not values:
-        return '-'
-    mean, deviation = mean_and_deviation(values)
-    digits = 2 if abs(mean) > 1.5 or max(map(abs, values)) > 1.5 else 4
-    return f'{mean:{sign}.{digits}f}' + ('' if deviation is None else f' ± {deviation:.{digits}f}')
+    text = f'{statistics.fmean(values):.{digits}f}'
+    return text if len(values) < 2 else f'{text} ± {statistics.stdev(values):.{digits}f}'
 
 
-def select_results(comparison: Comparison, out: Path) -> dict[Variant, list[Result]]:
-    """Read the results of a comparison.
-
-    Args:
-        comparison (Comparison): The comparison.
-        out (Path): Folder of ``results.jsonl``.
-
-    Returns:
-        dict[Variant, list[Result]]: The results of the comparison's metric and seeds by variant.
-    """
-    results = [
-        r
-        for r in read_results(out / 'results.jsonl')
-        if r['metric'] == comparison.metric and r['seed'] in comparison.seeds
+def _verdict_row(verdict: Verdict, digits: int) -> list[str]:
+    ratio = f'{verdict.time_ratio.mean:.3f}'
+    if verdict.time_ratio.low is not None:
+        ratio += f' ({format_interval(verdict.time_ratio, 3, sign="")})'
+    return [
+        verdict.variant,
+        verdict.reference,
+        f'{verdict.difference.mean:+.{digits}f}',
+        format_interval(verdict.difference, digits),
+        format_p(verdict.difference.p_value),
+        'primary' if verdict.is_primary else format_p(verdict.adjusted_p),
+        verdict.word,
+        ratio,
     ]
-    return {variant: [r for r in results if is_result_of(r, variant)] for variant in comparison.variants}
 
 
-def table_rows(comparison: Comparison, results: Results) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of the table.
+def _screening_row(report: Report, setting: Setting) -> list[str]:
+    values = report.plan.screened[setting]
+    known = [value for value in values.values() if value is not None]
+    text = format_values(known, num_digits(known)) if known else '-'
+    is_chosen = report.plan.chosen.get(setting.variant.name) == setting
+    is_confirmed = setting in report.plan.confirmed
+    options = ', '.join(setting.values) or 'default'
+    chosen = 'confirmed' if is_confirmed else 'best of its grid' if is_chosen else ''
+    return [setting.variant.name, options, f'{len(known)} of {len(values)}', text, chosen]
+
+
+def _screening(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        dict(
+            variant=setting.variant.name,
+            options=list(setting.values),
+            values={str(seed): value for seed, value in values.items()},
+            mean=screening_mean(values),
+            chosen=plan.chosen.get(setting.variant.name) == setting,
+            confirmed=setting in plan.confirmed,
+        )
+        for setting, values in plan.screened.items()
+    ]
+
+
+def as_json(report: Report, command: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the content of ``comparison.json``, whose schema is in ``docs/comparing.md``.
 
     Args:
-        comparison (Comparison): The comparison.
-        results (Results): Its results.
+        report (Report): The report.
+        command (Sequence[str]): The command line. Defaults to ().
 
     Returns:
-        tuple[list[str], list[list[str]]]: Header and rows.
+        dict[str, Any]: The content.
     """
-    baseline = comparison.variants[0]
-    baseline_values = {r['seed']: r['last'] for r in results[baseline]}
-    rows = []
-    for variant in comparison.variants:
-        seeds = results[variant]
-        differences = [r['last'] - baseline_values[r['seed']] for r in seeds if r['seed'] in baseline_values]
-        row = [
-            variant.name,
-            str(len(seeds)),
-            format_values([r['last'] for r in seeds]),
-            format_values([r['best'] for r in seeds]),
-        ]
-        row.append('' if variant is baseline else format_values(differences, '+'))
-        row.append(f'{statistics.fmean(r["seconds_per_iteration"] for r in seeds):.3f}' if seeds else '-')
-        rows.append(row)
-    return ['variant', 'seeds', f'{comparison.metric}, last', 'best', f'last - {baseline.name}', 's / iteration'], rows
-
-
-def report_comparison(comparison: Comparison, out: Path) -> None:
-    """Print the table; write it to ``table.md`` and the plot to ``comparison.png``.
-
-    Args:
-        comparison (Comparison): The comparison.
-        out (Path): Folder of ``results.jsonl``, of the table and of the plot.
-    """
-    results = select_results(comparison, out)
-    header, rows = table_rows(comparison, results)
-    print_table('mean ± standard deviation over the seeds; differences per seed', header, rows)
-    (out / 'table.md').write_text('\n'.join(markdown_table(header, rows)) + '\n')
-    if any(results.values()):
-        plot_comparison(comparison, results, out / 'comparison.png')
-        print(f'{out / "table.md"}, {out / "comparison.png"}')
-
-
-def plot_comparison(comparison: Comparison, results: Results, path: Path) -> None:
-    """Plot the result of every seed with mean and standard deviation, and the mean metric during the training.
-
-    Args:
-        comparison (Comparison): The comparison.
-        results (Results): Its results.
-        path (Path): The image file.
-    """
-    drawn = {variant: seeds for variant, seeds in results.items() if seeds}
-    colors = color_cycle(len(drawn))
-    figure, (left, right) = new_figure(1, 2, size=(12, max(3.2, 0.42 * len(drawn) + 1.2)))
-    for row, (variant, seeds) in enumerate(drawn.items()):
-        color = colors[row % len(colors)]
-        _plot_seeds(left, row, [r['last'] for r in seeds], color)
-        _plot_course(right, variant.name, seeds, color)
-    left.axvline(statistics.fmean(r['last'] for r in next(iter(drawn.values()))), color='grey', linestyle=':')
-    left.set_yticks(range(len(drawn)), [variant.name for variant in drawn])
-    left.invert_yaxis()
-    left.set(xlabel=f'{comparison.metric}, last: every seed, mean, standard deviation')
-    left.grid(axis='x', alpha=0.3)
-    right.set(xlabel='epoch or iteration', ylabel=f'{comparison.metric}, mean over the seeds')
-    right.grid(alpha=0.3)
-    right.legend(fontsize=8)
-    save_figure(figure, path)
-
-
-def _plot_seeds(axis: Any, row: int, values: Sequence[float], color: Any) -> None:
-    mean, deviation = mean_and_deviation(values)
-    axis.errorbar(mean, row, xerr=deviation, fmt='|', color=color, markersize=16, capsize=4, linewidth=2)
-    axis.plot(values, [row] * len(values), 'o', color=color, alpha=0.6, markersize=5)
-
-
-def _plot_course(axis: Any, name: str, seeds: Sequence[Result], color: Any) -> None:
-    steps = seeds[0]['steps']
-    # Seeds that were evaluated at other steps cannot be averaged.
-    curves = [r['values'] for r in seeds if r['steps'] == steps]
-    means = [statistics.fmean(values) for values in zip(*curves, strict=True)]
-    axis.plot(steps, means, color=color, marker='.', label=name)
+    comparison, results = report.comparison, report.all_results
+    settings = dict(results[0]['settings']) if results else {}
+    variants = [
+        dict(
+            name=setting.variant.name,
+            config=setting.variant.config,
+            options=list(setting.options),
+            config_fingerprint=next((r['settings']['config'] for r in runs.values()), None),
+            teacher_sha256=next((r['settings']['teacher'] for r in runs.values()), None),
+            values={str(seed): reported_value(run) for seed, run in runs.items()},
+            seconds_per_iteration={str(seed): iteration_time(run) for seed, run in runs.items()},
+        )
+        for setting in report.plan.confirmed
+        for runs in [report.results[setting.variant.name]]
+    ]
+    return dict(
+        format=_FORMAT,
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+        command=list(command),
+        metric=comparison.metric,
+        lower_is_better=comparison.lower_is_better,
+        seeds=list(comparison.seeds),
+        splits=report.splits,
+        interval=report.interval,
+        hardware={key: settings.get(key) for key in ('device', 'threads', 'precision', 'memory layout')},
+        hosts=sorted({result['settings']['host'] for result in results}),
+        versions=settings.get('versions'),
+        commits=sorted(
+            {f'{r["settings"]["commit"]}{" (modified)" * bool(r["settings"]["is_dirty"])}' for r in results}
+        ),
+        variants=variants,
+        comparisons=[verdict.as_dict() for verdict in report.verdicts],
+        sentences=make_sentences(report),
+        screening=_screening(report.plan),
+    )

@@ -1,90 +1,172 @@
-"""The trainings of a comparison and the file of their results."""
+"""The single runs of a comparison: a training, its evaluations, and its result."""
 
+import datetime
 import json
-import os
+import shutil
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from lckd_mm.errors import ConfigRuntimeError
 
-from .comparison import Comparison, Teacher, Variant
+from .comparison import Comparison, Teacher
+from .comparison_plan import Run
+from .comparison_results import Result, comparable_settings
+from .comparison_settings import training_settings
+from .comparison_splits import find_splits
+from .configs import parse_options
 from .logs import Reading, Scalars, median_seconds, read_scalars
-from .training import log_message, run_training
+from .training import DeadlineError, last_checkpoint, log_message, run_test, run_training
 
-Result = dict[str, Any]
+# The settings that a work directory was trained with.
+_SETTINGS = 'settings.json'
 
 
-def read_results(path: str | Path) -> list[Result]:
-    r"""Read a file of results. An incomplete line, which an interrupted comparison leaves, is omitted.
+def execute_run(
+    comparison: Comparison, run: Run, out: Path, environment: Mapping[str, str], stop_at: float | None = None
+) -> Result:
+    """Train one setting with one seed, or resume its training, and evaluate it.
 
     Args:
-        path (str | Path): A ``results.jsonl``.
+        comparison (Comparison): The comparison.
+        run (Run): The run.
+        out (Path): Folder of the comparison.
+        environment (Mapping[str, str]): Environment variables of the training.
+        stop_at (float, optional): Value of ``time.monotonic()`` at which the run is ended. Defaults to None.
 
     Returns:
-        list[Result]: One result per variant and seed; empty if there is no such file.
+        Result: One line of ``results.jsonl``.
 
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as folder:
-        ...     path = Path(folder, 'results.jsonl')
-        ...     _ = path.write_text('{"seed": 0}\n{"see')
-        ...     append_result(path, {'seed': 1})
-        ...     read_results(path)
-        [{'seed': 0}, {'seed': 1}]
+    Raises:
+        ConfigRuntimeError: The training or an evaluation failed, or was ended.
     """
-    results = []
-    for line in Path(path).read_text().splitlines() if Path(path).exists() else ():
-        try:
-            results.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return results
+    start, work_dir, config = time.monotonic(), out / run.folder, run.setting.variant.config
+    options = (*comparison.select_options, *run.setting.options)
+    settings = training_settings(config, parse_options(options), comparison.train_args, environment)
+    result: Result = dict(
+        variant=run.setting.variant.name,
+        config=config,
+        options=list(run.setting.options),
+        seed=run.seed,
+        stage=run.stage,
+        metric=comparison.metric,
+        settings=settings,
+    )
+    _prepare(work_dir, result)
+    seed = f'randomness.seed={run.seed}'
+    arguments = [*comparison.train_args, '--cfg-options', seed, *options]
+    run_training(config, work_dir, arguments, environment, stop_at=stop_at)
+    result |= summarize(read_scalars(work_dir), comparison.metric, comparison.lower_is_better)
+    splits = find_splits(comparison, config, run.setting.options)
+
+    def evaluate(name: str, *further: str) -> float:
+        arguments = ['--cfg-options', seed, *options, *further]
+        checkpoint, folder = last_checkpoint(work_dir), work_dir / name
+        # Metrics of an earlier evaluation are not read again.
+        shutil.rmtree(folder, ignore_errors=True)
+        return _metric(run_test(config, checkpoint, folder, arguments, environment, stop_at), comparison.metric)
+
+    result['select']['split'] = splits.select
+    if splits.select == 'test':
+        result['select']['last'] = evaluate('select')
+    result['report'] = None
+    if run.stage == 'confirmation':
+        if splits.same_evaluation:
+            value = result['select']['last']
+        elif splits.report == 'val':
+            value = result['select']['values'][-1]
+        else:
+            value = evaluate('report', *comparison.report_options)
+        result['report'] = dict(split=splits.report, value=value, options=list(comparison.report_options))
+    result['minutes'] = (time.monotonic() - start) / 60
+    result['finished'] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
+    return result
 
 
-def append_result(path: str | Path, result: Result) -> None:
-    """Append a result to a file, on a line of its own even if the last line is incomplete.
+def _prepare(work_dir: Path, result: Result) -> None:
+    """Empty a work directory whose training had other settings, since it must not be resumed."""
+    path = work_dir / _SETTINGS
+    identity = dict(comparable_settings(result), **{key: result['settings'][key] for key in ('config', 'teacher')})
+    if path.is_file() and json.loads(path.read_text()) != identity:
+        shutil.rmtree(work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(identity))
+
+
+def _metric(metrics: Mapping[str, object], metric: str) -> float:
+    if metric not in metrics:
+        raise ConfigRuntimeError(
+            f'metric {metric!r} is not in the evaluation of the test data; evaluated metrics: {sorted(metrics)}; let '
+            'test_evaluator compute it, or set the metric to one of them.'
+        )
+    return float(metrics[metric])  # type: ignore[arg-type]
+
+
+def clean_run(out: Path, run: Run) -> int:
+    """Delete the checkpoints of a finished run. Its logs stay.
 
     Args:
-        path (str | Path): A ``results.jsonl``.
-        result (Result): The result.
-    """
-    with Path(path).open('a+') as file:
-        file.seek(0)
-        text = file.read()
-        file.write(('\n' if text and not text.endswith('\n') else '') + json.dumps(result) + '\n')
-
-
-def is_result_of(result: Result, variant: Variant) -> bool:
-    """Return whether a result belongs to a variant: the config and the options are the same; the name may differ.
-
-    Args:
-        result (Result): The result.
-        variant (Variant): The variant.
+        out (Path): Folder of the comparison.
+        run (Run): The run.
 
     Returns:
-        bool: Whether it does.
+        int: The number of bytes.
+    """
+    paths = [path for path in (out / run.folder).rglob('*.pth') if path.is_file()]
+    size = sum(path.stat().st_size for path in paths)
+    for path in paths:
+        path.unlink()
+    return size
+
+
+def summarize(scalars: Scalars, metric: str, lower_is_better: bool = False) -> Result:
+    """Return the course of a metric and the losses of a training.
+
+    Args:
+        scalars (Scalars): The scalars of the training.
+        metric (str): Name of the metric.
+        lower_is_better (bool): Whether the best value is the smallest. Defaults to False.
+
+    Returns:
+        Result: In ``select``, the metric at each evaluation, its last and its best value; the median duration of an iteration, and
+        the losses of the first and of the last reading.
+
+    Raises:
+        ConfigRuntimeError: The metric was never evaluated.
 
     Example:
-        >>> is_result_of({'config': 'a.py', 'options': ['x=1']}, Variant('any', 'a.py', ('x=1',)))
-        True
+        >>> summarize(Scalars({1: {'loss': 2.0, 'time': 0.5}}, {1: {'mIoU': 41.0}, 2: {'mIoU': 40.0}}), 'mIoU')['select']
+        {'steps': [1, 2], 'values': [41.0, 40.0], 'last': 40.0, 'best': 41.0}
     """
-    return (result['config'], tuple(result['options'])) == (variant.config, variant.options)
+    steps = sorted(step for step, reading in scalars.val.items() if metric in reading)
+    if not steps:
+        valid = sorted({key for reading in scalars.val.values() for key in reading} - {'step'})
+        raise ConfigRuntimeError(
+            f'metric {metric!r} was never evaluated; evaluated metrics: {valid}; set the metric to one of them.'
+        )
+    values = [scalars.val[step][metric] for step in steps]
+    train_steps = sorted(scalars.train)
+    best = min(values) if lower_is_better else max(values)
+    return dict(
+        select=dict(steps=steps, values=values, last=values[-1], best=best),
+        seconds_per_iteration=median_seconds(scalars.train),
+        first_losses=_losses(scalars.train[train_steps[0]]),
+        last_losses=_losses(scalars.train[train_steps[-1]]),
+    )
 
 
-def train_teacher(teacher: Teacher, train_args: Sequence[str]) -> None:
+def train_teacher(teacher: Teacher, train_args: Sequence[str], stop_at: float | None = None) -> None:
     """Train the teacher, or resume its training, if its checkpoint does not exist.
 
     Args:
         teacher (Teacher): The teacher. The folder of its checkpoint becomes the work directory.
         train_args (Sequence[str]): Further arguments of ``train``.
+        stop_at (float, optional): Value of ``time.monotonic()`` at which the training is ended. Defaults to None.
 
     Raises:
+        DeadlineError: The training was ended at ``stop_at``.
         ConfigRuntimeError: The training failed, or did not write the checkpoint.
     """
     if teacher.checkpoint.is_file():
@@ -101,7 +183,9 @@ def train_teacher(teacher: Teacher, train_args: Sequence[str]) -> None:
                 progress.update(bar, description=message[:100])
 
         try:
-            run_training(teacher.config, work_dir, [*train_args, *options], on_line=show)
+            run_training(teacher.config, work_dir, [*train_args, *options], on_line=show, stop_at=stop_at)
+        except DeadlineError:
+            raise
         except ConfigRuntimeError as error:
             raise ConfigRuntimeError(f'the training of the teacher failed: {error}') from error
     if not teacher.checkpoint.is_file():
@@ -110,114 +194,6 @@ def train_teacher(teacher: Teacher, train_args: Sequence[str]) -> None:
             f'the training of the teacher wrote {names} to {str(work_dir)!r}, but not {teacher.checkpoint.name!r}: set '
             '`checkpoint` of the teacher to one of them, or correct `teacher_ckpt` of the variants.'
         )
-
-
-def train_variants(comparison: Comparison, out: Path, jobs: int = 1) -> list[str]:
-    """Train the variants and seeds without a result. The first seed of all variants comes first.
-
-    Args:
-        comparison (Comparison): The comparison.
-        out (Path): Folder of ``results.jsonl`` and of the work directories ``runs/<variant>/seed<seed>``.
-        jobs (int): Number of simultaneous trainings. Defaults to 1.
-
-    Returns:
-        list[str]: One sentence per failed training.
-    """
-    missing = _missing_runs(comparison, read_results(out / 'results.jsonl'))
-    failures: list[str] = []
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress, ThreadPoolExecutor(max(jobs, 1)) as pool:
-        bar = progress.add_task('trainings', total=len(missing))
-        futures = {
-            pool.submit(
-                _train, comparison, variant, seed, out, _environment(index, jobs)
-            ): f'{variant.name}, seed {seed}'
-            for index, (variant, seed) in enumerate(missing)
-        }
-        for future in as_completed(futures):
-            title = futures[future]
-            progress.advance(bar)
-            try:
-                result = future.result()
-            except (RuntimeError, OSError) as error:
-                failures.append(f'{title}: {error}')
-                progress.console.print(f'[red]{title}: failed[/red]')
-                continue
-            append_result(out / 'results.jsonl', result)
-            progress.console.print(f'{title}: {result["last"]:.4g}, best {result["best"]:.4g}')
-    return failures
-
-
-def _missing_runs(comparison: Comparison, results: Sequence[Result]) -> list[tuple[Variant, int]]:
-    return [
-        (variant, seed)
-        for seed in comparison.seeds
-        for variant in comparison.variants
-        if not any(
-            is_result_of(result, variant) and (result['seed'], result['metric']) == (seed, comparison.metric)
-            for result in results
-        )
-    ]
-
-
-def _environment(index: int, jobs: int) -> dict[str, str]:
-    """Return environment variables that distribute simultaneous trainings over the GPUs, or over the CPU cores."""
-    environment = dict(os.environ)
-    if torch.cuda.is_available():
-        environment.setdefault('CUDA_VISIBLE_DEVICES', str(index % torch.cuda.device_count()))
-    elif jobs > 1:
-        environment.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // jobs, 1)))
-    return environment
-
-
-def _train(comparison: Comparison, variant: Variant, seed: int, out: Path, environment: dict[str, str]) -> Result:
-    """Train one variant with one seed and return its result."""
-    work_dir, start = out / 'runs' / variant.folder / f'seed{seed}', time.monotonic()
-    options = ['--cfg-options', f'randomness.seed={seed}', *variant.options]
-    run_training(variant.config, work_dir, [*comparison.train_args, *options], environment)
-    minutes = (time.monotonic() - start) / 60
-    result = dict(
-        variant=variant.name, config=variant.config, options=list(variant.options), seed=seed, minutes=minutes
-    )
-    return {**result, **summarize(read_scalars(work_dir), comparison.metric)}
-
-
-def summarize(scalars: Scalars, metric: str) -> Result:
-    """Return the course of a metric and the losses of a training.
-
-    Args:
-        scalars (Scalars): The scalars of the training.
-        metric (str): Name of the metric.
-
-    Returns:
-        Result: The metric at each evaluation, its last and best value, the median duration of an iteration, and the losses of the
-        first and of the last reading.
-
-    Raises:
-        ConfigRuntimeError: The metric was never evaluated.
-
-    Example:
-        >>> summarize(Scalars({1: {'loss': 2.0, 'time': 0.5}}, {1: {'mIoU': 41.0}, 2: {'mIoU': 40.0}}), 'mIoU')['best']
-        41.0
-    """
-    steps = sorted(step for step, reading in scalars.val.items() if metric in reading)
-    if not steps:
-        valid = sorted({key for reading in scalars.val.values() for key in reading} - {'step'})
-        raise ConfigRuntimeError(
-            f'metric {metric!r} was never evaluated; evaluated metrics: {valid}; set the metric to one of them.'
-        )
-    values = [scalars.val[step][metric] for step in steps]
-    train_steps = sorted(scalars.train)
-    return dict(
-        metric=metric,
-        last=values[-1],
-        best=max(values),
-        steps=steps,
-        values=values,
-        seconds_per_iteration=median_seconds(scalars.train),
-        first_losses=_losses(scalars.train[train_steps[0]]),
-        last_losses=_losses(scalars.train[train_steps[-1]]),
-    )
 
 
 def _losses(reading: Reading) -> dict[str, float]:

@@ -2,10 +2,10 @@
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from lckd_mm.errors import ConfigKeyError, ConfigValueError
@@ -80,3 +80,19 @@ def _check_top_level_keys(cfg: Config) -> None:
                 raise ConfigKeyError(
                     f'{key!r} at the top level of the config has no effect; did you mean {known!r}? Rename it, also if it is a variable.'
                 )
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """Parse overrides of a config as ``--cfg-options`` does.
+
+    Args:
+        options (Sequence[str]): ``'key=value'`` each.
+
+    Returns:
+        dict[str, Any]: Values by dotted key.
+
+    Example:
+        >>> parse_options(['model.depth=18', 'x=[1,2]', 'name=text'])
+        {'model.depth': 18, 'x': [1, 2], 'name': 'text'}
+    """
+    return {key: DictAction._parse_iterable(value) for key, _, value in (option.partition('=') for option in options)}

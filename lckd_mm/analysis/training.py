@@ -1,14 +1,29 @@
 """Trainings in processes of their own, with a log file."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError
 
 # Replaced by tests.
 TRAIN_COMMAND = (sys.executable, '-u', '-W', 'ignore', '-m', 'lckd_mm', 'train')
+TEST_COMMAND = (sys.executable, '-u', '-W', 'ignore', '-m', 'lckd_mm', 'test')
+
+# Seconds that a process has to end after SIGTERM.
+_GRACE = 10.0
+
+_RUNNING: set['subprocess.Popen[str]'] = set()
+
+
+class DeadlineError(ConfigRuntimeError):
+    """A process was ended since its time was over."""
 
 
 def run_training(
@@ -17,6 +32,7 @@ def run_training(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
+    stop_at: float | None = None,
 ) -> None:
     """Train a config, or resume its training from the latest checkpoint in the work directory.
 
@@ -26,18 +42,68 @@ def run_training(
         arguments (Sequence[str]): Further arguments of ``train``. Defaults to ().
         environment (Mapping[str, str], optional): Environment variables. Defaults to None, those of this process.
         on_line (Callable[[str], None], optional): Receives each line of the output. Defaults to None.
+        stop_at (float, optional): Value of ``time.monotonic()`` at which the training is ended. Defaults to None.
 
     Raises:
         ConfigRuntimeError: The training failed; the message contains the last line of its output and the path of the log.
+        DeadlineError: The training was ended at ``stop_at``.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    log, last_line = work_dir / 'train.log', 'no output'
     command = [*TRAIN_COMMAND, config, '--work-dir', str(work_dir), '--resume', *arguments]
+    _run_command(command, work_dir / 'train.log', environment, on_line, stop_at)
+
+
+def run_test(
+    config: str,
+    checkpoint: Path,
+    work_dir: Path,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    stop_at: float | None = None,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint on the test data of a config.
+
+    Args:
+        config (str): The config.
+        checkpoint (Path): The checkpoint.
+        work_dir (Path): The work directory; the output is appended to ``test.log`` in it.
+        arguments (Sequence[str]): Further arguments of ``test``. Defaults to ().
+        environment (Mapping[str, str], optional): Environment variables. Defaults to None, those of this process.
+        stop_at (float, optional): Value of ``time.monotonic()`` at which the evaluation is ended. Defaults to None.
+
+    Returns:
+        dict[str, Any]: The metrics.
+
+    Raises:
+        ConfigRuntimeError: The evaluation failed, or wrote no metrics.
+        DeadlineError: The evaluation was ended at ``stop_at``.
+    """
+    command = [*TEST_COMMAND, config, str(checkpoint), '--work-dir', str(work_dir), *arguments]
+    _run_command(command, work_dir / 'test.log', environment, None, stop_at)
+    # mmengine's LoggerHook writes the metrics to <work_dir>/<timestamp>/<timestamp>.json.
+    files = sorted(path for path in work_dir.glob('*/*.json') if path.stem == path.parent.name)
+    if not files:
+        raise ConfigRuntimeError(
+            f'the evaluation wrote no metrics to {str(work_dir)!r}: add a LoggerHook as default_hooks.logger of {config}.'
+        )
+    metrics: dict[str, Any] = json.loads(files[-1].read_text())
+    return metrics
+
+
+def _run_command(
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None,
+    on_line: Callable[[str], None] | None,
+    stop_at: float | None,
+) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    last_line = 'no output'
     with (
         log.open('a') as file,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True
         ) as process,
+        _deadline(process, stop_at) as is_over,
     ):
         assert process.stdout is not None
         for line in process.stdout:
@@ -46,8 +112,52 @@ def run_training(
             last_line = line.strip() or last_line
             if on_line is not None:
                 on_line(line)
+        process.wait()
+    if process.returncode and is_over.is_set():
+        raise DeadlineError(f'ended at the deadline (log: {log})')
     if process.returncode:
         raise ConfigRuntimeError(f'{last_line} (complete log: {log})')
+
+
+@contextmanager
+def _deadline(process: 'subprocess.Popen[str]', stop_at: float | None) -> Iterator[threading.Event]:
+    """End a process at a time, first with SIGTERM, and when the block is left by an exception."""
+    is_over, is_finished = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        assert stop_at is not None
+        if not is_finished.wait(max(stop_at - time.monotonic(), 0)):
+            is_over.set()
+            _terminate(process)
+
+    _RUNNING.add(process)
+    watcher = threading.Thread(target=watch, daemon=True) if stop_at is not None else None
+    if watcher is not None:
+        watcher.start()
+    try:
+        yield is_over
+    except BaseException:
+        _terminate(process)
+        raise
+    finally:
+        _RUNNING.discard(process)
+        is_finished.set()
+        if watcher is not None:
+            watcher.join()
+
+
+def end_running_processes() -> None:
+    """End the trainings and evaluations that threads of this process wait for."""
+    for process in list(_RUNNING):
+        process.terminate()
+
+
+def _terminate(process: 'subprocess.Popen[str]') -> None:
+    process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def log_message(line: str) -> str:

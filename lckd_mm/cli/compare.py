@@ -1,28 +1,45 @@
-"""Train variants with several seeds and compare a metric: a table with mean and standard deviation, and a plot.
+"""Train variants with several seeds and compare a metric: a verdict for each pair, with an interval and a p value.
 
 The variants are in a YAML file, which also names the teacher; it is trained first if its checkpoint does not exist:
 
     python -m lckd_mm compare configs/cifar10/comparison.yml --out work_dirs/compare_cifar10
 
-Or each variant is an argument in quotes, '[NAME:] CONFIG [KEY=VALUE ...]':
+Or each variant is an argument in quotes, '[NAME:] CONFIG [KEY=VALUE ...]'. The first one is the baseline:
 
     python -m lckd_mm compare 'baseline: a.py' 'LCKD: b.py' --metric mIoU --out work_dirs/mine
 
-Runs with a result in OUT/results.jsonl are not repeated. Interrupted runs are resumed.
+Runs with a result in OUT/results.jsonl are not repeated. Interrupted runs are resumed. The exit status is 2 if a run failed, and 3 if
+the deadline came first. docs/comparing.md explains the file and the verdict.
 """
 
 import argparse
 import dataclasses
 import shlex
-from collections.abc import Sequence
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
-from lckd_mm.analysis.comparison import Comparison, Variant, load_comparison
-from lckd_mm.analysis.comparison_report import report_comparison
-from lckd_mm.analysis.comparison_runs import train_teacher, train_variants
+from lckd_mm.analysis.comparison import SPLITS, Comparison, Variant
+from lckd_mm.analysis.comparison_file import load_comparison
+from lckd_mm.analysis.comparison_plan import STAGES
+from lckd_mm.analysis.comparison_queue import Outcome, Queue, work_through
+from lckd_mm.analysis.comparison_report import check_stale_results, make_report, write_report
+from lckd_mm.analysis.comparison_results import ResultStore
+from lckd_mm.analysis.comparison_runs import clean_run, train_teacher
+from lckd_mm.analysis.comparison_splits import describe_splits
+from lckd_mm.analysis.comparison_statistics import INTERVALS
+from lckd_mm.analysis.training import DeadlineError
 from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 
 from .parser import VerbParser
+
+# Exit status if the deadline came before the last run; 2 is that of errors.
+_UNFINISHED = 3
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -34,18 +51,72 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
     Raises:
         ConfigRuntimeError: A training failed; the others are finished and reported first.
+        SystemExit: With status 3, if the deadline came before the last run.
     """
+    start = time.monotonic()
     args = make_parser(prog).parse(arguments)
     comparison = make_comparison(args)
+    print(describe_splits(comparison))
     args.out.mkdir(parents=True, exist_ok=True)
-    failures: list[str] = []
-    if not args.report_only:
-        if comparison.teacher is not None:
-            train_teacher(comparison.teacher, comparison.train_args)
-        failures = train_variants(comparison, args.out, args.jobs)
-    report_comparison(comparison, args.out)
-    if failures:
-        raise ConfigRuntimeError('\n'.join(f'failed: {failure}' for failure in failures))
+    store = ResultStore(comparison, args.out, args.repeat)
+    outcome = Outcome([], [])
+    if args.report_only:
+        check_stale_results(comparison, store)
+    else:
+        stop_at = None if args.deadline is None else start + 60 * args.deadline
+        work = Queue(comparison, store, args.out, args.jobs, stop_at, args.stage, args.clean)
+        with _terminated_like_interrupted():
+            outcome = _train(work)
+    if args.clean:
+        _clean(store, args.out)
+    command = ['python', '-m', 'lckd_mm', 'compare', *(sys.argv[2:] if arguments is None else arguments)]
+    write_report(make_report(comparison, store, args.interval), args.out, command)
+    if outcome.failures:
+        raise ConfigRuntimeError('\n'.join(outcome.sentences))
+    if outcome.unfinished:
+        print('\n'.join(outcome.sentences), file=sys.stderr)
+        sys.exit(_UNFINISHED)
+
+
+def _train(work: Queue) -> Outcome:
+    teacher = work.comparison.teacher
+    if teacher is not None:
+        try:
+            train_teacher(teacher, work.comparison.train_args, work.stop_at)
+        except DeadlineError:
+            return Outcome([], ['teacher'])
+    outcome = work_through(work)
+    plan = work.plan()
+    if work.stage == 'confirmation' and plan.missing_screening:
+        titles = '; '.join(run.title for run in plan.missing_screening)
+        raise ConfigValueError(
+            f'the confirmation needs screening runs that are missing: {titles}; run --stage screening first.'
+        )
+    return outcome
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the trainings as well, as an interrupt does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _clean(store: ResultStore, out: Path) -> None:
+    work = Queue(store.comparison, store, out)
+    size = sum(clean_run(out, run) for run in work.finished())
+    if size:
+        print(f'deleted checkpoints of finished runs: {size / 1e9:.2f} GB')
 
 
 def make_parser(prog: str | None = None) -> VerbParser:
@@ -67,6 +138,18 @@ def make_parser(prog: str | None = None) -> VerbParser:
     parser.add_argument('--jobs', type=int, default=1, help='simultaneous trainings, which share the cores or the GPUs')
     parser.add_argument('--train-args', help='further arguments of train, in quotes: "--channels-last"')
     parser.add_argument('--report-only', action='store_true', help='report existing results without training')
+    parser.add_argument('--select-on', choices=SPLITS, help='split that selects; the default is val')
+    parser.add_argument('--report-on', choices=SPLITS, help='split that is reported; the default is test')
+    parser.add_argument('--interval', choices=INTERVALS, default='t', help='kind of the 95 %% intervals')
+    parser.add_argument('--stage', choices=(*STAGES, 'all'), default='all', help='train one stage only')
+    parser.add_argument(
+        '--deadline',
+        type=float,
+        metavar='MINUTES',
+        help='no run starts later, and running ones are ended; exit status 3',
+    )
+    parser.add_argument('--repeat', action='store_true', help='repeat runs whose settings differ from the latest run')
+    parser.add_argument('--clean', action='store_true', help='delete the checkpoints of finished runs')
     return parser
 
 
@@ -77,18 +160,20 @@ def make_comparison(args: argparse.Namespace) -> Comparison:
         args (Namespace): The arguments.
 
     Returns:
-        Comparison: The comparison; ``--metric``, ``--seeds`` and ``--train-args`` override the values of a file.
+        Comparison: The comparison; ``--metric``, ``--seeds``, ``--train-args``, ``--select-on`` and ``--report-on`` override the
+        values of a file.
 
     Raises:
         ConfigValueError: A file is mixed with variants, or the metric is missing.
     """
-    overrides = {}
-    if args.metric is not None:
-        overrides['metric'] = args.metric
-    if args.seeds is not None:
-        overrides['seeds'] = tuple(args.seeds)
-    if args.train_args is not None:
-        overrides['train_args'] = tuple(shlex.split(args.train_args))
+    given = {
+        'metric': args.metric,
+        'seeds': None if args.seeds is None else tuple(args.seeds),
+        'train_args': None if args.train_args is None else tuple(shlex.split(args.train_args)),
+        'select_on': args.select_on,
+        'report_on': args.report_on,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
     files = [text for text in args.variants if text.endswith(('.yml', '.yaml'))]
     if files:
         if len(args.variants) > 1:

@@ -1,12 +1,12 @@
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from lckd_mm.analysis import training
-from lckd_mm.analysis.comparison import Teacher, find_teacher_checkpoint, load_comparison
-from lckd_mm.analysis.comparison_runs import append_result, read_results, train_teacher
+from lckd_mm.analysis.comparison import Teacher
+from lckd_mm.analysis.comparison_file import find_teacher_checkpoint, load_comparison
+from lckd_mm.analysis.comparison_results import append_result, read_results
+from lckd_mm.analysis.comparison_runs import train_teacher
 from lckd_mm.cli.compare import main
 from lckd_mm.errors import (
     ConfigError,
@@ -15,37 +15,12 @@ from lckd_mm.errors import (
     ConfigTypeError,
     ConfigValueError,
 )
-
-# Writes the log of a training, and the checkpoint of a teacher.
-FAKE_TRAINING = """
-import argparse, json, pathlib, sys
-parser = argparse.ArgumentParser()
-parser.add_argument('config')
-parser.add_argument('--work-dir', type=pathlib.Path)
-parser.add_argument('--resume', action='store_true')
-parser.add_argument('--amp', action='store_true')
-parser.add_argument('--cfg-options', nargs='+', default=())
-args = parser.parse_args()
-options = dict(option.split('=') for option in args.cfg_options)
-if options.get('broken'):
-    sys.exit('it is broken')
-if args.config == 'teacher.py':
-    print('11/25 10:00:00 - mmengine - INFO - Epoch(train) [1][1/1]')
-    (args.work_dir / options.get('writes', 'epoch_1.pth')).touch()
-seed = int(options.get('randomness.seed', 0))
-folder = args.work_dir / 'run' / 'vis_data'
-folder.mkdir(parents=True)
-lines = [dict(loss=2.0, time=9.0, step=1), dict(loss=1.0, time=0.5, step=2)]
-lines += [{'loss': 0.5, 'distill.loss': 0.1, 'time': 0.3, 'step': 3}]
-lines += [{'acc': float(options.get('gain', 0)) + 10 * seed + epoch, 'step': epoch} for epoch in (1, 2, 3)]
-(folder / 'scalars.json').write_text(''.join(json.dumps(line) + chr(10) for line in lines) + '{"cut off')
-"""
+from tests.helpers.fake_training import install_fake_training
 
 
 @pytest.fixture(autouse=True)
 def _fake_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / 'train.py').write_text(FAKE_TRAINING)
-    monkeypatch.setattr(training, 'TRAIN_COMMAND', (sys.executable, str(tmp_path / 'train.py')))
+    install_fake_training(tmp_path, monkeypatch)
 
 
 def write_comparison(folder: Path, text: str) -> str:
@@ -66,38 +41,48 @@ variants:
 """
 
 
-def test_comparison_trains_what_is_missing_and_reports_mean_and_deviation(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def results_of(out: Path) -> dict[tuple[str, int], dict]:
+    return {(r['variant'], r['seed']): r for r in read_results(out / 'results.jsonl')}
+
+
+def test_comparison_trains_what_is_missing_and_reports_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / 'out'
 
     def compare(*arguments: str) -> str:
         main([write_comparison(tmp_path, COMPARISON), '--out', str(out), '--jobs', '2', *arguments])
         return capsys.readouterr().out
 
-    compare()
-    results = {(r['variant'], r['seed']): r for r in read_results(out / 'results.jsonl')}
+    printed = compare()
+    results = results_of(out)
     assert sorted(results) == [('better', 0), ('better', 2), ('plain', 0), ('plain', 2)]
-    assert results['better', 2]['values'] == [26, 27, 28]
-    assert results['better', 2]['seconds_per_iteration'] == 0.5
-    assert results['better', 2]['last_losses'] == {'loss': 0.5, 'distill.loss': 0.1}
-    # 3 and 23: 13, with the sample standard deviation 20 / sqrt(2); better by 5 with every seed.
-    table = (out / 'table.md').read_text().splitlines()
-    assert table[2].startswith('| plain | 2 | 13.00 ± 14.14 | 13.00 ± 14.14 |  |')
-    assert table[3].startswith('| better | 2 | 18.00 ± 14.14 | 18.00 ± 14.14 | +5.00 ± 0.00 |')
+    result = results['better', 2]
+    assert result['select'] == dict(split='val', steps=[1, 2, 3], values=[26, 27, 28], last=28, best=28)
+    # The evaluation of the last checkpoint on the test images.
+    assert result['report'] == dict(split='test', value=128, options=[])
+    assert result['seconds_per_iteration'] == 0.5
+    assert result['last_losses'] == {'loss': 0.5, 'distill.loss': 0.1}
+    assert 'Selected on val, reported on test: different data.' in printed
+    # 103 and 123; better by 5 with every seed.
+    table = (out / 'table.md').read_text()
+    assert '| plain | 2 | 113.00 ± 14.14 | 0.500 |' in table
+    assert (
+        '- better helps compared with plain: +5.00 points of acc (95 % interval +5.00 to +5.00, 2 seeds, p < 0.001).'
+        in table
+    )
     assert (out / 'comparison.png').stat().st_size > 10_000
 
     # Existing results are not trained again, and nothing is trained with --report-only.
     assert 'seed 1' in compare('--seeds', '0', '1', '2')
     assert len(read_results(out / 'results.jsonl')) == 6
-    compare('--seeds', '7', '--report-only')
+    assert 'Not finished: plain, seed 7; better, seed 7.' in compare('--seeds', '7', '--report-only')
     assert len(read_results(out / 'results.jsonl')) == 6
 
 
 def test_variants_can_be_arguments(tmp_path: Path) -> None:
     out = tmp_path / 'out'
     main(['plain: a.py', 'a.py gain=5', '--metric', 'acc', '--seeds', '1', '--out', str(out), '--train-args=--amp'])
-    assert [(r['variant'], r['last']) for r in read_results(out / 'results.jsonl')] == [('plain', 13), ('a gain=5', 18)]
+    values = [(r['variant'], r['report']['value']) for r in read_results(out / 'results.jsonl')]
+    assert values == [('plain', 113), ('a gain=5', 118)]
 
 
 def test_one_failed_training_leaves_the_other_results(tmp_path: Path) -> None:
@@ -110,7 +95,7 @@ def test_one_failed_training_leaves_the_other_results(tmp_path: Path) -> None:
 
 def test_metric_that_was_not_evaluated_is_reported_with_the_valid_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigRuntimeError, match=r"metric 'mIoU' was never evaluated; evaluated metrics: \['acc'\]"):
-        main(['a.py', '--seeds', '0', '--metric', 'mIoU', '--out', str(tmp_path)])
+        main(['a.py', '--seeds', '0', '--metric', 'mIoU', '--out', str(tmp_path / 'out')])
 
 
 @pytest.mark.parametrize(
@@ -135,12 +120,6 @@ def test_cut_line_of_the_results_is_omitted_and_repeated(tmp_path: Path) -> None
     path = out / 'results.jsonl'
     path.write_text(path.read_text()[:-30])
     assert len(read_results(path)) == 3
-    (missing,) = {(v, s) for v in ('plain', 'better') for s in (0, 2)} - {
-        (r['variant'], r['seed']) for r in read_results(path)
-    }
-    folder = out / 'runs' / missing[0] / f'seed{missing[1]}' / 'run' / 'vis_data'
-    (folder / 'scalars.json').unlink()
-    folder.rmdir()
     main(arguments)
     assert len(read_results(path)) == 4
     append_result(path, dict(seed=9))
@@ -162,7 +141,7 @@ class TestTeacher:
         assert 'Epoch(train)' in (tmp_path / 'teacher' / 'train.log').read_text()
         assert 'teacher: training teacher.py' in capsys.readouterr().out
         main(arguments)
-        assert 'teacher' not in capsys.readouterr().out
+        assert 'teacher:' not in capsys.readouterr().out
 
     def test_failure_ends_the_comparison(self, tmp_path: Path) -> None:
         teacher = Teacher('teacher.py', tmp_path / 'teacher' / 'epoch_1.pth', ('broken=1',))
@@ -210,6 +189,19 @@ class TestTeacher:
         ('metric: acc\ntrain_args: [--amp]\nvariants: [{config: a.py}]', ConfigTypeError, 'train_args=.* is not text'),
         ('metric: acc\nteacher: t.py\nvariants: [{config: a.py}]', ConfigTypeError, "teacher is 't.py', a str"),
         ('metric: acc\nvariants: [{config: a.py}, {config: a.py}]', ConfigValueError, "the same name, 'a' and 'a'"),
+        ('metric: acc\nvariants: [{config: a.py, grid: [1]}]', ConfigTypeError, r'grid=\[1\] is a list'),
+        ('metric: acc\nvariants: [{config: a.py, grid: {x: 1}}]', ConfigTypeError, 'grid.x=1 is not a list'),
+        ('metric: acc\nvariants: [{config: a.py, inherits_grid: 1}]', ConfigTypeError, '=1 is not a boolean'),
+        ('metric: acc\nprimary: a\nvariants: [{config: a.py}]', ConfigTypeError, "primary='a' is not a pair"),
+        ('metric: acc\nseeds: [1, 1]\nvariants: [{config: a.py}]', ConfigValueError, 'contains a seed twice'),
+        ('metric: acc\nscreening: {}\nvariants: [{config: a.py}]', ConfigValueError, "screening has no 'seeds'"),
+        ('metric: acc\nscreening: {seed: 1}\nvariants: [{config: a.py}]', ConfigValueError, "'seed' is unknown"),
+        ('metric: acc\nreport_on: best\nvariants: [{config: a.py}]', ConfigValueError, "report_on 'best' is unknown"),
+        (
+            'metric: acc\nreport_on: val\nreport_options: {a: 1}\nvariants: [{config: a.py}]',
+            ConfigValueError,
+            "report_options has no effect with report_on='val'",
+        ),
     ],
 )
 def test_wrong_file_is_one_sentence(tmp_path: Path, text: str, kind: type[ConfigError], message: str) -> None:

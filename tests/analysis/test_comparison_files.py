@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lckd_mm.analysis.comparison import load_comparison
+from lckd_mm.analysis.comparison_file import load_comparison
 from lckd_mm.analysis.configs import load_config
 from lckd_mm.cli.parser import OptionsAction, VerbParser
 from tests.helpers.tools import ROOT
