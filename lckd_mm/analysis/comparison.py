@@ -117,6 +117,7 @@ class Comparison:
         select_options: Overrides of the configs in all trainings, of ``val_dataloader`` for example.
         report_options: Overrides of the configs in the evaluation on the split that is reported.
         screening_seeds: The random seeds of the screening.
+        screening_options: Overrides of the configs in the trainings of the screening, of their length for example.
         confirm_best_of: The group of which only the best variant is confirmed.
     """
 
@@ -132,6 +133,7 @@ class Comparison:
     select_options: tuple[str, ...] = ()
     report_options: tuple[str, ...] = ()
     screening_seeds: tuple[int, ...] = ()
+    screening_options: tuple[str, ...] = ()
     confirm_best_of: str | None = None
 
     def __post_init__(self) -> None:
@@ -180,6 +182,23 @@ class Comparison:
     def names(self) -> list[str]:
         """The names of the variants."""
         return [variant.name for variant in self.variants]
+
+    def training_options(self, options: Sequence[str], stage: str) -> tuple[str, ...]:
+        """Return all overrides of a training: those of its stage, then those of its setting.
+
+        Args:
+            options (Sequence[str]): Overrides of the setting.
+            stage (str): ``'screening'`` or ``'confirmation'``.
+
+        Returns:
+            tuple[str, ...]: ``'key=value'`` each.
+
+        Example:
+            >>> comparison = Comparison((Variant('a', 'a.py'),), 'acc', screening_options=('epochs=2',))
+            >>> comparison.training_options(['depth=1'], 'screening'), comparison.training_options(['depth=1'], 'confirmation')
+            (('epochs=2', 'depth=1'), ('depth=1',))
+        """
+        return (*self.select_options, *(self.screening_options if stage == 'screening' else ()), *options)
 
     def variant(self, name: str) -> Variant:
         """Return a variant by its name."""

@@ -25,7 +25,7 @@ def load_comparison(path: str | Path) -> Comparison:
     Args:
         path (str | Path): The file. Its keys are those of :class:`Comparison`; ``metric`` and ``variants`` are required. A variant
             has the keys ``config``, ``name``, ``options``, ``grid``, ``against``, ``inherits_grid`` and ``group``, of which only
-            ``config`` is required. ``screening`` has the key ``seeds``. ``teacher`` has the keys ``config``, ``checkpoint`` and
+            ``config`` is required. ``screening`` has the keys ``seeds`` and ``options``. ``teacher`` has the keys ``config``, ``checkpoint`` and
             ``options``; its default checkpoint is the ``teacher_ckpt`` of the variants.
 
     Returns:
@@ -66,7 +66,7 @@ def _parse_comparison(content: Any) -> Comparison:
     variants = tuple(_parse_variant(entry) for entry in _as_list('variants', content['variants']))
     screening = content.get('screening')
     if screening is not None:
-        _check_keys('screening', screening, required=('seeds',), optional=())
+        _check_keys('screening', screening, required=('seeds',), optional=('options',))
     return Comparison(
         variants=variants,
         metric=_as_text('metric', content['metric']),
@@ -80,6 +80,7 @@ def _parse_comparison(content: Any) -> Comparison:
         select_options=_parse_options(content.get('select_options')),
         report_options=_parse_options(content.get('report_options')),
         screening_seeds=() if screening is None else _parse_seeds('screening.seeds', screening['seeds']),
+        screening_options=() if screening is None else _parse_options(screening.get('options')),
         confirm_best_of=_as_optional_text('confirm_best_of', content.get('confirm_best_of')),
     )
 

@@ -128,7 +128,8 @@ class ResultStore:
         Returns:
             tuple[str, str | None]: The fingerprints; None without a teacher.
         """
-        config, options = run.setting.variant.config, (*self.comparison.select_options, *run.setting.options)
+        config = run.setting.variant.config
+        options = self.comparison.training_options(run.setting.options, run.stage)
         if (config, options) not in self._fingerprints:
             cfg = load_config(config, parse_options(options))
             self._fingerprints[config, options] = (config_fingerprint(cfg), teacher_fingerprint(cfg))

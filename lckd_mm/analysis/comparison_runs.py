@@ -43,7 +43,7 @@ def execute_run(
         ConfigRuntimeError: The training or an evaluation failed, or was ended.
     """
     start, work_dir, config = time.monotonic(), out / run.folder, run.setting.variant.config
-    options = (*comparison.select_options, *run.setting.options)
+    options = comparison.training_options(run.setting.options, run.stage)
     settings = training_settings(config, parse_options(options), comparison.train_args, environment)
     result: Result = dict(
         variant=run.setting.variant.name,
