@@ -1,6 +1,7 @@
 from .algorithms import LipschitzDistill
 from .backbones import CIFARResNet, EfficientNetLite, MobileNetV1, PyramidNet, StagedBackbone
 from .connectors import (
+    ChannelNormConnector,
     GlobalPoolConnector,
     MarginConnector,
     PointwiseAdapter,
@@ -13,6 +14,7 @@ from .recorders import LabelsRecorder, LogitsRecorder, PreActivationRecorder
 
 __all__ = [
     'CIFARResNet',
+    'ChannelNormConnector',
     'EfficientNetLite',
     'GlobalPoolConnector',
     'LabelsRecorder',

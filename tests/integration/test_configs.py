@@ -218,6 +218,21 @@ def test_published_settings_are_one_block() -> None:
     assert distiller.adapters is True
 
 
+@pytest.mark.parametrize(('name', 'weight'), [('cwd', 0.0), ('lipschitz_cwd', 0.5)])
+def test_rtmdet_has_mmyolos_published_settings(name: str, weight: float) -> None:
+    cfg = load_config(FOLDER / f'coco/{name}_rtmdet_s_tiny_coco.py')
+    losses = cfg.model.distiller.losses
+    # configs/rtmdet/distillation/kd_tiny_rtmdet_s_neck_300e_coco.py; the temperature is the default there.
+    levels = [f'neck.out_convs.{level}.conv' for level in range(3)]
+    assert losses.cwd == dict(taps=levels, normalize=True, loss_weight=1.0)
+    assert losses.lipschitz.loss_weight == weight
+    assert (cfg.train_cfg.max_epochs, cfg.default_hooks.stop_distillation.stop_epoch) == (300, 280)
+    switches = [hook.switch_epoch for hook in cfg.custom_hooks if hook.type == 'PipelineSwitchHook']
+    assert switches == [280]
+    student = get_config('mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py')
+    assert cfg.model.architecture.backbone.widen_factor == student.model.backbone.widen_factor == 0.375
+
+
 @pytest.mark.parametrize('block', BLOCKS)
 def test_every_block_trains_with_a_student_and_its_hooks_are_registered(block: str, tmp_path: Path) -> None:
     student, teacher = (

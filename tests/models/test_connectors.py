@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from lckd_mm.models import PointwiseAdapter, SpectralNormConnector
+from lckd_mm.models import ChannelNormConnector, PointwiseAdapter, SpectralNormConnector
 from lckd_mm.spectral import transmitting_matrix
 
 MAPS = tuple(torch.randn(2, c, s, s, generator=torch.Generator().manual_seed(c)) for c, s in ((4, 16), (8, 8), (6, 4)))
@@ -63,3 +63,25 @@ def test_orthogonal_adapters_leave_the_norms_of_the_raw_taps() -> None:
         adapted.append(torch.einsum('oc,bchw->bohw', columns, tap))
     norms = SpectralNormConnector(method='svd')
     torch.testing.assert_close(norms(adapted), norms(taps))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_normalized_channels_have_mean_0_and_variance_1_over_batch_and_positions(training: bool) -> None:
+    maps = [5 * feature.double() + 3 for feature in MAPS]
+    for feature, normalized in zip(maps, ChannelNormConnector(eps=1e-12).train(training)(maps)):
+        mean = feature.mean((0, 2, 3), keepdim=True)
+        std = (feature - mean).square().mean((0, 2, 3), keepdim=True).sqrt()
+        torch.testing.assert_close(normalized, (feature - mean) / std)
+
+
+def test_tokens_are_normalized_like_a_map_of_the_same_positions() -> None:
+    (tokens,) = ChannelNormConnector()([MAPS[0].flatten(2).transpose(1, 2)])
+    torch.testing.assert_close(tokens, ChannelNormConnector()([MAPS[0]])[0].flatten(2).transpose(1, 2))
+
+
+def test_the_scale_of_an_adapter_has_no_effect_on_its_normalized_map() -> None:
+    adapter = PointwiseAdapter(4, 5)
+    (expected,) = ChannelNormConnector()([adapter.conv(MAPS[0])])
+    torch.nn.init.uniform_(adapter.bn.weight, 0.5, 2.0)
+    torch.nn.init.normal_(adapter.bn.bias)
+    torch.testing.assert_close(ChannelNormConnector()([adapter(MAPS[0])])[0], expected, rtol=1e-4, atol=1e-4)

@@ -4,8 +4,18 @@ from .registry import Expansion, both, register_preset
 
 
 @register_preset('cwd')
-def cwd(tau: float = 1.0, loss_weight: float = 5.0) -> Expansion:
-    """Expand CWD. Temperature 1 and weight 5: MMRazor's configs/distill/mmseg/cwd; on a detector's neck it uses 10."""
+def cwd(tau: float = 1.0, loss_weight: float = 5.0, normalize: bool = False) -> Expansion:
+    """Expand CWD. Temperature 1 and weight 5: MMRazor's configs/distill/mmseg/cwd; on a detector's neck it uses 10.
+
+    ``normalize`` normalizes each channel of both networks over the batch and its positions first, as mmyolo does for RTMDet
+    (configs/rtmdet/distillation), with weight 1.
+    """
     loss = dict(type='ChannelWiseDivergence', tau=tau)
     tapwise = dict(type='TapwiseLoss', loss=loss, loss_weight=loss_weight)
-    return Expansion(losses={'': tapwise}, records={'': both('taps', 'student', 'teacher')})
+    if not normalize:
+        return Expansion(losses={'': tapwise}, records={'': both('taps', 'student', 'teacher')})
+    return Expansion(
+        losses={'': tapwise},
+        connectors=dict(norms=dict(type='ChannelNormConnector')),
+        records={'': both('taps', 'student', 'teacher', connector='norms')},
+    )
