@@ -29,13 +29,13 @@ def plot_comparison(comparison: Comparison, results: Results, verdicts: Sequence
     figure, axes = new_figure(1, num_panels, size=(5.7 * num_panels, max(3.6, 0.4 * rows + 1.4)))
     left, right = axes[0], axes[-1]
     _plot_values(left, drawn, colors)
-    left.set(title='Value of every seed, mean and 95 % interval', xlabel=f'{comparison.metric}, reported')
+    left.set(title='Values', xlabel=f'{comparison.metric}, reported')
     if verdicts:
         _plot_differences(axes[1], results, verdicts, colors)
         better = 'lower' if comparison.lower_is_better else 'higher'
         axes[1].set(
-            title='Difference of every seed, mean and 95 % interval',
-            xlabel=f'difference of {comparison.metric} ({better} is better)',
+            title='Paired differences',
+            xlabel=f'difference of {comparison.metric} ({better} is better); * p < 0.05',
         )
     for name, runs in drawn.items():
         _plot_course(right, name, runs, colors[name])
@@ -45,6 +45,7 @@ def plot_comparison(comparison: Comparison, results: Results, verdicts: Sequence
     right.grid(alpha=0.3)
     # Beside the curves, which many entries would cover.
     right.legend(fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.suptitle('tick: mean; line: 95 % interval; point: seed', fontsize=9)
     save_figure(figure, path)
 
 
@@ -74,13 +75,15 @@ def _plot_row(
 ) -> None:
     if interval is not None:
         axis.plot(interval, [row, row], color=color, linewidth=2, solid_capstyle='butt')
-    axis.plot(mean, row, '|', color=color, markersize=16, markeredgewidth=2.5)
-    axis.plot(values, [row] * len(values), 'o', color=color, alpha=0.5, markersize=5, markeredgewidth=0)
+    axis.plot(mean, row, '|', color=color, markersize=14, markeredgewidth=2.5)
+    # Below the interval, which would hide them.
+    axis.plot(values, [row + 0.25] * len(values), 'o', color=color, alpha=0.7, markersize=4.5, markeredgewidth=0)
 
 
 def _label_rows(axis: Any, names: list[str]) -> None:
     axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.margins(x=0.08)
     axis.grid(axis='x', alpha=0.3)
 
 

@@ -129,12 +129,14 @@ def work_through(work: Queue, executor: 'Executor | None' = None) -> Outcome:
                 except (RuntimeError, OSError, ValueError) as error:
                     failed.add(run)
                     failures.append(f'{run.title}: {error}')
-                    progress.console.print(f'[red]{run.title}: failed[/red]')
+                    progress.console.print(f'{run.title}: failed', style='red', markup=False, soft_wrap=True)
                     continue
                 work.store.append(result)
                 if work.clean:
                     clean_run(work.out, run)
-                progress.console.print(_progress_line(work, run, result, len(runs) - number), highlight=False)
+                progress.console.print(
+                    _progress_line(work, run, result, len(runs) - number), highlight=False, soft_wrap=True
+                )
     return Outcome(failures, [run.title for run in unfinished])
 
 

@@ -33,6 +33,8 @@ from .tables import markdown_table, print_table
 # Version of the schema of comparison.json, which docs/comparing.md describes.
 _FORMAT = 1
 
+_DIFFERENCES = "Differences by seed (p: Holm's, except in the first row)"
+
 Table = tuple[str, list[str], list[list[str]]]
 
 
@@ -174,9 +176,9 @@ def make_tables(report: Report) -> list[Table]:
     header = ['variant', 'seeds', f'{report.comparison.metric}, {split}'.rstrip(', '), 's / iteration']
     tables: list[Table] = [('Mean and standard deviation over the seeds', header, values)]
     if report.verdicts:
-        header = ['variant', 'against', 'difference', '95 % interval', 'p', 'adjusted p', 'verdict', 'time ratio']
+        header = ['variant', 'against', 'difference', '95 % interval', 'p', 'verdict', 'time ratio']
         rows = [_verdict_row(verdict, report.digits) for verdict in report.verdicts]
-        tables.append(('Differences by seed; the first comparison is the primary one', header, rows))
+        tables.append((_DIFFERENCES, header, rows))
     if report.plan.screened:
         header = ['variant', 'setting', 'seeds', f'{report.comparison.metric}, {report.comparison.select_on}', 'chosen']
         rows = [_screening_row(report, setting) for setting in report.plan.screened]
@@ -219,8 +221,7 @@ def _verdict_row(verdict: Verdict, digits: int) -> list[str]:
         verdict.reference,
         f'{verdict.difference.mean:+.{digits}f}',
         format_interval(verdict.difference, digits),
-        format_p(verdict.difference.p_value),
-        'primary' if verdict.is_primary else format_p(verdict.adjusted_p),
+        format_p(verdict.adjusted_p),
         verdict.word,
         ratio,
     ]

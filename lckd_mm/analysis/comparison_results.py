@@ -61,10 +61,10 @@ class ResultStore:
     """The results of a comparison that belong to its present configs.
 
     Args:
-        comparison (Comparison): The comparison.
+        comparison (Comparison): The comparison, with a value for ``report_on``.
         out (Path): Folder of ``results.jsonl``.
         repeat (bool): Whether results are to be repeated, and are not returned by :meth:`find`, whose settings differ from those
-            of the latest result, or whose machine differs from that of the latest result of their seed. Defaults to False.
+            of the latest result, and all results of a seed if they are from several machines. Defaults to False.
     """
 
     def __init__(self, comparison: Comparison, out: Path, repeat: bool = False) -> None:
@@ -74,12 +74,11 @@ class ResultStore:
         self._fingerprints: dict[tuple[str, tuple[str, ...]], tuple[str, str | None]] = {}
         if repeat and self.results:
             latest = comparable_settings(self.results[-1])
-            hosts = {result['seed']: result['settings']['host'] for result in self.results}
-            self.results = [
-                result
-                for result in self.results
-                if comparable_settings(result) == latest and result['settings']['host'] == hosts[result['seed']]
-            ]
+            same = [result for result in self.results if comparable_settings(result) == latest]
+            hosts: dict[int, set[str]] = {}
+            for result in same:
+                hosts.setdefault(result['seed'], set()).add(result['settings']['host'])
+            self.results = [result for result in same if len(hosts[result['seed']]) == 1]
 
     def append(self, result: Result) -> None:
         """Add a result here and to the file."""
@@ -153,8 +152,7 @@ class ResultStore:
             return False
         if result['stage'] == 'screening':
             return True
-        is_split = comparison.report_on in (None, report['split'])
-        return is_split and report['options'] == list(comparison.report_options)
+        return report['split'] == comparison.report_on and report['options'] == list(comparison.report_options)
 
 
 def comparable_settings(result: Result) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The split that selects and the split that is reported."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lckd_mm.errors import ConfigValueError
@@ -70,33 +70,40 @@ def _without_pipeline(dataset: Any) -> Any:
     return [_without_pipeline(entry) for entry in dataset] if isinstance(dataset, (list, tuple)) else dataset
 
 
-def describe_splits(comparison: Comparison) -> str:
-    """Return one sentence about the data that select and that are reported.
+def resolve_splits(comparison: Comparison) -> Comparison:
+    """Set ``report_on`` if it has no value, and check that the configs have the splits.
 
     Args:
         comparison (Comparison): The comparison.
 
     Returns:
-        str: The sentence.
+        Comparison: The comparison with a value for ``report_on``.
 
     Raises:
-        ConfigValueError: The variants would be reported on different splits.
+        ConfigValueError: A config lacks a split, or the variants would be reported on different ones.
     """
-    by_variant = {
-        variant.name: find_splits(comparison, variant.config, variant.options) for variant in comparison.variants
-    }
-    reports = {splits.report for splits in by_variant.values()}
-    if len(reports) > 1:
-        without = [name for name, splits in by_variant.items() if splits.report == 'val']
+    reports = {v.name: find_splits(comparison, v.config, v.options).report for v in comparison.variants}
+    if len(set(reports.values())) > 1:
+        names = [name for name, report in reports.items() if report == 'val']
         raise ConfigValueError(
-            f'the configs of {without} have no test_dataloader, those of the other variants have one: set report_on to "val".'
+            f'the configs of {names} have no test_dataloader, those of the other variants have one: set report_on to "val".'
         )
-    same = [name for name, splits in by_variant.items() if splits.same_images]
-    (report,) = reports
+    return replace(comparison, report_on=next(iter(reports.values())))
+
+
+def describe_splits(comparison: Comparison) -> str:
+    """Return one sentence about the data that select and that are reported.
+
+    Args:
+        comparison (Comparison): The comparison, with a value for ``report_on``.
+
+    Returns:
+        str: The sentence.
+    """
+    same = [v.name for v in comparison.variants if find_splits(comparison, v.config, v.options).same_images]
+    select, report = (f'{split}_dataloader' for split in (comparison.select_on, comparison.report_on))
     if not same:
-        return f'Selected on {comparison.select_on}, reported on {report}: different data.'
-    names = '' if len(same) == len(by_variant) else f' ({", ".join(same)})'
-    return (
-        f'Selected and reported on the same images{names}: {comparison.select_on}_dataloader and {report}_dataloader have the same '
-        'data, so that values of a setting that was selected on them are optimistic.'
-    )
+        return f'Selected on {comparison.select_on}, reported on {comparison.report_on}: different data.'
+    names = '' if len(same) == len(comparison.variants) else f' ({", ".join(same)})'
+    data = f'both on {select}' if select == report else f'{select} and {report} have the same data'
+    return f'Selected and reported on the same images{names}: {data}, so that the values of a selected setting are optimistic.'

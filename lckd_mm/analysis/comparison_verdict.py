@@ -224,7 +224,7 @@ def verdict_sentence(verdict: Verdict, comparison: Comparison, digits: int) -> s
     evidence = f'{amount} (95 % interval {format_interval(difference, digits)}, {seeds}, {p_text})'
     if verdict.word != 'cannot tell':
         return f'{verdict.variant} {verdict.word} compared with {verdict.reference}: {evidence}.'
-    start = f'Cannot tell with {seeds} whether {verdict.variant} helps compared with {verdict.reference}: {evidence}; '
+    start = f'Cannot tell whether {verdict.variant} helps compared with {verdict.reference}: {evidence}; '
     if verdict.more_seeds is None:
         return f'{start}not even 1000 seeds would show a difference of this size.'
-    return f'{start}about {verdict.more_seeds} more would show a difference of this size.'
+    return f'{start}about {verdict.more_seeds} more seeds would show a difference of this size.'

@@ -27,19 +27,22 @@ from typing import NoReturn
 from lckd_mm.analysis.comparison import SPLITS, Comparison, Variant
 from lckd_mm.analysis.comparison_file import load_comparison
 from lckd_mm.analysis.comparison_plan import STAGES
-from lckd_mm.analysis.comparison_queue import Outcome, Queue, work_through
+from lckd_mm.analysis.comparison_queue import Executor, Outcome, Queue, work_through
 from lckd_mm.analysis.comparison_report import check_stale_results, make_report, write_report
 from lckd_mm.analysis.comparison_results import ResultStore
 from lckd_mm.analysis.comparison_runs import clean_run, train_teacher
-from lckd_mm.analysis.comparison_splits import describe_splits
+from lckd_mm.analysis.comparison_slurm import SlurmExecutor
+from lckd_mm.analysis.comparison_splits import describe_splits, resolve_splits
 from lckd_mm.analysis.comparison_statistics import INTERVALS
 from lckd_mm.analysis.training import DeadlineError
 from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 
-from .parser import VerbParser
+from .parser import OptionsAction, VerbParser
 
 # Exit status if the deadline came before the last run; 2 is that of errors.
 _UNFINISHED = 3
+
+EXECUTORS = ('here', 'slurm', 'submitit-local', 'submitit-debug')
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     """
     start = time.monotonic()
     args = make_parser(prog).parse(arguments)
-    comparison = make_comparison(args)
+    comparison = resolve_splits(make_comparison(args))
     print(describe_splits(comparison))
     args.out.mkdir(parents=True, exist_ok=True)
     store = ResultStore(comparison, args.out, args.repeat)
@@ -66,7 +69,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         stop_at = None if args.deadline is None else start + 60 * args.deadline
         work = Queue(comparison, store, args.out, args.jobs, stop_at, args.stage, args.clean)
         with _terminated_like_interrupted():
-            outcome = _train(work)
+            outcome = _train(work, make_executor(args))
     if args.clean:
         _clean(store, args.out)
     command = ['python', '-m', 'lckd_mm', 'compare', *(sys.argv[2:] if arguments is None else arguments)]
@@ -78,14 +81,14 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         sys.exit(_UNFINISHED)
 
 
-def _train(work: Queue) -> Outcome:
+def _train(work: Queue, executor: Executor | None) -> Outcome:
     teacher = work.comparison.teacher
     if teacher is not None:
         try:
             train_teacher(teacher, work.comparison.train_args, work.stop_at)
         except DeadlineError:
             return Outcome([], ['teacher'])
-    outcome = work_through(work)
+    outcome = work_through(work, executor)
     plan = work.plan()
     if work.stage == 'confirmation' and plan.missing_screening:
         titles = '; '.join(run.title for run in plan.missing_screening)
@@ -148,9 +151,46 @@ def make_parser(prog: str | None = None) -> VerbParser:
         metavar='MINUTES',
         help='no run starts later, and running ones are ended; exit status 3',
     )
+    parser.add_argument(
+        '--slurm', metavar='PARTITION', help='one Slurm job per seed in this partition, through submitit'
+    )
+    parser.add_argument(
+        '--executor',
+        choices=EXECUTORS,
+        help='how trainings run: here (the default), or as jobs of slurm; submitit-local and submitit-debug run jobs on this machine',
+    )
+    parser.add_argument(
+        '--slurm-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='parameters of submitit: timeout_min=600 slurm_gres=gpu:1 cpus_per_task=8',
+    )
     parser.add_argument('--repeat', action='store_true', help='repeat runs whose settings differ from the latest run')
     parser.add_argument('--clean', action='store_true', help='delete the checkpoints of finished runs')
     return parser
+
+
+def make_executor(args: argparse.Namespace) -> Executor | None:
+    """Return what executes the trainings.
+
+    Args:
+        args (Namespace): The arguments.
+
+    Returns:
+        Executor, optional: The executor of jobs; None for this machine.
+
+    Raises:
+        ConfigValueError: Options of Slurm are given for trainings on this machine.
+    """
+    name = args.executor or ('here' if args.slurm is None else 'slurm')
+    if name == 'here':
+        if args.slurm is not None or args.slurm_options:
+            raise ConfigValueError(
+                '--slurm and --slurm-options have no effect on trainings on this machine: use --executor slurm, or remove them.'
+            )
+        return None
+    return SlurmExecutor(name.removeprefix('submitit-'), args.slurm, args.slurm_options or {})
 
 
 def make_comparison(args: argparse.Namespace) -> Comparison:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lckd_mm.analysis import training
+from lckd_mm.analysis import comparison_report, training
 
 # Writes the log of a training, and its checkpoint. The metric is gain + 10 * seed + epoch; the evaluation adds 100 to it.
 TRAINING = """
@@ -61,16 +61,21 @@ test_evaluator = dict(type='Accuracy')
 """
 
 
-def install_fake_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def install_fake_training(folder: Path, monkeypatch: pytest.MonkeyPatch, plots: bool = False) -> None:
     """Replace trainings and evaluations, and change to a folder with the configs ``a.py`` and ``b.py``.
 
     Args:
         folder (Path): The folder.
         monkeypatch (MonkeyPatch): Restores the commands.
+        plots (bool): Whether comparisons are plotted, which takes a second. Defaults to False.
     """
+    if not plots:
+        monkeypatch.setattr(comparison_report, 'plot_comparison', lambda *_: None)
     for name, text in (('train', TRAINING), ('test', EVALUATION)):
         (folder / f'fake_{name}.py').write_text(text)
-        monkeypatch.setattr(training, f'{name.upper()}_COMMAND', (sys.executable, str(folder / f'fake_{name}.py')))
+        monkeypatch.setattr(
+            training, f'{name.upper()}_COMMAND', (sys.executable, '-I', '-S', str(folder / f'fake_{name}.py'))
+        )
     for name in ('a.py', 'b.py', 'teacher.py'):
         (folder / name).write_text(CONFIG)
     monkeypatch.chdir(folder)
