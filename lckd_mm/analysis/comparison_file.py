@@ -25,8 +25,8 @@ def load_comparison(path: str | Path) -> Comparison:
     Args:
         path (str | Path): The file. Its keys are those of :class:`Comparison`; ``metric`` and ``variants`` are required. A variant
             has the keys ``config``, ``name``, ``options``, ``grid``, ``against``, ``inherits_grid`` and ``group``, of which only
-            ``config`` is required. ``screening`` has the keys ``seeds`` and ``options``. ``teacher`` has the keys ``config``, ``checkpoint`` and
-            ``options``; its default checkpoint is the ``teacher_ckpt`` of the variants.
+            ``config`` is required. ``screening`` has the keys ``seeds`` and ``options``. ``teacher`` has the keys ``config``,
+            ``checkpoint`` and ``options``; its default checkpoint is the ``teacher_ckpt`` of the variants.
 
     Returns:
         Comparison: The comparison.
