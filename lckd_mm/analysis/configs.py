@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,15 +22,12 @@ _RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'c
     'tta_model',
     'vis_backends',
 }
-# mmengine reads configs with the help of global state, `sys.modules` and the working set of pkg_resources for example.
-_READING = threading.RLock()
-
 # Below it lie all keys of the configs of mmdet, mmseg and mmpretrain that are no misspellings: 'conv_cfg' and 'env_cfg' have 0.80.
 _MISSPELLING = 0.85
 
 
 def load_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file and override some of its values. Simultaneous threads read one after another.
+    """Read a config file and override some of its values.
 
     Args:
         path (str): A file, or a config of an installed package, ``'lckd_mm::voc/lckd_faster_rcnn.py'`` for example.
@@ -50,12 +46,11 @@ def load_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Conf
         >>> cfg.model.head.topk
         (1,)
     """
-    with _READING:
-        cfg = read_config(path)
-        for key in HELPER_KEYS:
-            cfg.pop(key, None)
-        if cfg_options:
-            _override(cfg, cfg_options)
+    cfg = read_config(path)
+    for key in HELPER_KEYS:
+        cfg.pop(key, None)
+    if cfg_options:
+        _override(cfg, cfg_options)
     _check_top_level_keys(cfg)
     return cfg
 

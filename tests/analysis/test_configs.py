@@ -1,11 +1,7 @@
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lckd_mm.analysis import configs
 from lckd_mm.analysis.configs import load_config
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigKeyError, ConfigValueError
 
@@ -113,20 +109,3 @@ def test_options_of_a_part_and_of_the_whole_both_apply(config: str, reverse: boo
     options = [('model.teacher.depth', 7), ('model.teacher', {'width': 3})]
     cfg = load_config(config, dict(options[::-1] if reverse else options))
     assert cfg.model.teacher == dict(depth=7, width=3)
-
-
-def test_threads_read_configs_one_after_another(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """mmengine reads them with global state, with which simultaneous reading fails at random."""
-    running, simultaneous, read = [], [], configs.read_config
-
-    def slow(path: str) -> Any:
-        running.append(path)
-        simultaneous.append(len(running))
-        time.sleep(0.05)
-        running.pop()
-        return read(path)
-
-    monkeypatch.setattr(configs, 'read_config', slow)
-    with ThreadPoolExecutor(4) as pool:
-        assert len(list(pool.map(load_config, [config] * 4))) == 4
-    assert simultaneous == [1] * 4

@@ -1,5 +1,6 @@
 """Reading of config files."""
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,12 @@ from mmengine.utils import is_installed
 
 from lckd_mm.errors import ConfigError, ConfigFileNotFoundError, ConfigValueError
 
+# mmengine reloads pkg_resources and changes other global state while it reads a config.
+_READING = threading.RLock()
+
 
 def read_config(path: str) -> Config:
-    """Read a config file.
+    """Read a config file. Simultaneous threads read one after another.
 
     Args:
         path (str): A file, or a config of an installed package, ``'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'`` for example.
@@ -27,6 +31,11 @@ def read_config(path: str) -> Config:
         >>> read_config('mmpretrain::resnet/resnet18_8xb16_cifar10.py').model.head.num_classes
         10
     """
+    with _READING:
+        return _read_config(path)
+
+
+def _read_config(path: str) -> Config:
     package, colons, _ = path.partition('::')
     # mmengine would install the package from the package index.
     if colons and not is_installed(package):
