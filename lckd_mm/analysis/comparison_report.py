@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from .comparison_plot import plot_comparison
 from .comparison_results import Result, ResultStore
 from .comparison_settings import check_same_settings
 from .comparison_splits import describe_splits
+from .comparison_statistics import mean_and_deviation
 from .comparison_verdict import (
     Results,
     Verdict,
@@ -191,7 +191,7 @@ def _value_row(report: Report, setting: Setting) -> list[str]:
     if not runs:
         return [setting.title, '0', '-', '-']
     text = format_values([reported_value(run) for run in runs], report.digits)
-    return [setting.title, str(len(runs)), text, f'{statistics.fmean(map(iteration_time, runs)):.3f}']
+    return [setting.title, str(len(runs)), text, f'{mean_and_deviation([*map(iteration_time, runs)])[0]:.3f}']
 
 
 def format_values(values: Sequence[float], digits: int) -> str:
@@ -208,8 +208,8 @@ def format_values(values: Sequence[float], digits: int) -> str:
         >>> format_values([60.0, 62.0], 2), format_values([0.5], 4)
         ('61.00 ± 1.41', '0.5000')
     """
-    text = f'{statistics.fmean(values):.{digits}f}'
-    return text if len(values) < 2 else f'{text} ± {statistics.stdev(values):.{digits}f}'
+    mean, deviation = mean_and_deviation(values)
+    return f'{mean:.{digits}f}' + ('' if deviation is None else f' ± {deviation:.{digits}f}')
 
 
 def _verdict_row(verdict: Verdict, digits: int) -> list[str]:

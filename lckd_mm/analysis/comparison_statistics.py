@@ -4,7 +4,6 @@ All functions are pure. Values are paired by seed: entry ``i`` of both arguments
 """
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -63,10 +62,9 @@ def paired_difference(values: Sequence[float], reference: Sequence[float], inter
         (3.0, 0.516, 5.484, 0.0351)
     """
     differences = [value - other for value, other in zip(values, reference, strict=True)]
-    mean, count = statistics.fmean(differences), len(differences)
-    if count < 2:
+    (mean, deviation), count = mean_and_deviation(differences), len(differences)
+    if deviation is None:
         return PairedEstimate(mean, None, None, None, None, count)
-    deviation = statistics.stdev(differences)
     low, high = _bootstrap_interval(differences) if interval == 'bootstrap' else _t_interval(mean, deviation, count)
     return PairedEstimate(mean, low, high, deviation, _t_test(mean, deviation, count), count)
 
@@ -104,10 +102,24 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
         >>> mean, round(half, 3)
         (2.0, 2.484)
     """
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, None
-    return mean, _t_interval(mean, statistics.stdev(values), len(values))[1] - mean
+    mean, deviation = mean_and_deviation(values)
+    return mean, None if deviation is None else _t_interval(mean, deviation, len(values))[1] - mean
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and the sample standard deviation. Both are NaN if a value is.
+
+    Args:
+        values (Sequence[float]): One or more values.
+
+    Returns:
+        tuple[float, float | None]: Mean and standard deviation; None for a single value.
+
+    Example:
+        >>> mean_and_deviation([1.0, 2.0, 3.0])
+        (2.0, 1.0)
+    """
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _t_interval(mean: float, deviation: float, count: int) -> tuple[float, float]:
@@ -116,6 +128,9 @@ def _t_interval(mean: float, deviation: float, count: int) -> tuple[float, float
 
 
 def _t_test(mean: float, deviation: float, count: int) -> float:
+    if math.isnan(deviation):
+        # A training that diverged is no evidence.
+        return 1.0
     if deviation == 0:
         # Equal differences: without a spread, any difference is certain, and no difference is none.
         return 1.0 if mean == 0 else 0.0
@@ -168,7 +183,7 @@ def seeds_needed(mean: float, deviation: float, level: float = LEVEL) -> int | N
         >>> seeds_needed(mean=1.0, deviation=2.0)
         34
     """
-    if mean == 0:
+    if mean == 0 or math.isnan(mean):
         return None
     if deviation == 0:
         return 2

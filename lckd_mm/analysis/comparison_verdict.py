@@ -1,5 +1,6 @@
 """Verdicts: from the results of a comparison to sentences that say whether a variant helps."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -225,6 +226,10 @@ def verdict_sentence(verdict: Verdict, comparison: Comparison, digits: int) -> s
     if verdict.word != 'cannot tell':
         return f'{verdict.variant} {verdict.word} compared with {verdict.reference}: {evidence}.'
     start = f'Cannot tell whether {verdict.variant} helps compared with {verdict.reference}: {evidence}; '
+    if math.isnan(difference.mean):
+        return f'{start}a value is not a number.'
+    if difference.mean == 0 and difference.deviation == 0:
+        return f'{start}both have the same value with every seed.'
     if verdict.more_seeds is None:
         return f'{start}not even 1000 seeds would show a difference of this size.'
     return f'{start}about {verdict.more_seeds} more seeds would show a difference of this size.'

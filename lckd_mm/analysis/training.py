@@ -1,5 +1,6 @@
 """Trainings in processes of their own, with a log file."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -45,11 +46,13 @@ def run_training(
         stop_at (float, optional): Value of ``time.monotonic()`` at which the training is ended. Defaults to None.
 
     Raises:
-        ConfigRuntimeError: The training failed; the message contains the last line of its output and the path of the log.
+        ConfigRuntimeError: The training failed; the message contains the last line of its output and the path of the log. Or another
+            training is running in the work directory.
         DeadlineError: The training was ended at ``stop_at``.
     """
     command = [*TRAIN_COMMAND, config, '--work-dir', str(work_dir), '--resume', *arguments]
-    _run_command(command, work_dir / 'train.log', environment, on_line, stop_at)
+    with _lock(work_dir) as descriptor:
+        _run_command(command, work_dir / 'train.log', environment, on_line, stop_at, (descriptor,))
 
 
 def run_test(
@@ -89,19 +92,39 @@ def run_test(
     return metrics
 
 
+@contextmanager
+def _lock(work_dir: Path) -> Iterator[int]:
+    """Lock a work directory. The training inherits the lock, which it keeps if this process is killed."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with (work_dir / 'lock').open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigRuntimeError(
+                f'another training is running in {str(work_dir)!r}, perhaps of a command that was killed: wait for its end, or end it.'
+            ) from error
+        yield file.fileno()
+
+
 def _run_command(
     command: Sequence[str],
     log: Path,
     environment: Mapping[str, str] | None,
     on_line: Callable[[str], None] | None,
     stop_at: float | None,
+    descriptors: Sequence[int] = (),
 ) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     last_line = 'no output'
     with (
         log.open('a') as file,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            text=True,
+            pass_fds=descriptors,
         ) as process,
         _deadline(process, stop_at) as is_over,
     ):

@@ -253,6 +253,33 @@ def test_terminated_comparison_ends_its_trainings() -> None:
     assert not Path('out/runs/next').exists()
 
 
+def test_work_directory_is_locked_by_its_training(tmp_path: Path) -> None:
+    work_dir = tmp_path / 'work'
+    ends: list[ConfigRuntimeError] = []
+
+    def train() -> None:
+        try:
+            training.run_training('a.py', work_dir, ['--cfg-options', 'sleep=30'])
+        except ConfigRuntimeError as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    while not (work_dir / 'started').exists() or not (work_dir / 'started').read_text():
+        time.sleep(0.02)
+    with pytest.raises(
+        ConfigRuntimeError, match=r"another training is running in '.*work', perhaps of a command that was"
+    ):
+        training.run_training('a.py', work_dir)
+    # The training keeps the lock if its comparison is killed.
+    number = int((work_dir / 'started').read_text())
+    assert str(work_dir / 'lock') in [os.readlink(path) for path in Path(f'/proc/{number}/fd').iterdir()]
+    os.kill(number, signal.SIGKILL)
+    thread.join()
+    assert len(ends) == 1
+    training.run_training('a.py', work_dir)
+
+
 def test_checkpoints_of_finished_runs_are_deleted_on_request() -> None:
     compare(*VARIANTS)
     assert len(list(Path('out').rglob('*.pth'))) == 2

@@ -9,7 +9,7 @@ from lckd_mm.analysis import comparison_report, training
 
 # Writes the log of a training, and its checkpoint. The metric is gain + 10 * seed + epoch; the evaluation adds 100 to it.
 TRAINING = """
-import argparse, json, pathlib, sys, time
+import argparse, json, os, pathlib, sys, time
 parser = argparse.ArgumentParser()
 parser.add_argument('config')
 parser.add_argument('--work-dir', type=pathlib.Path)
@@ -22,7 +22,7 @@ print('options', sorted(options))
 if options.get('broken'):
     sys.exit('it is broken')
 if 'sleep' in options:
-    (args.work_dir / 'started').touch()
+    (args.work_dir / 'started').write_text(str(os.getpid()))
     time.sleep(float(options['sleep']))
 if args.config == 'teacher.py':
     print('11/25 10:00:00 - mmengine - INFO - Epoch(train) [1][1/1]')
