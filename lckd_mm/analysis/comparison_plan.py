@@ -204,6 +204,22 @@ class _Planner:
         return max(settings, key=score)
 
 
+def stage_runs(comparison: Comparison, plan: Plan, stage: str) -> list[Run]:
+    """Return the runs of a stage, finished or not.
+
+    Args:
+        comparison (Comparison): The comparison.
+        plan (Plan): Its plan.
+        stage (str): ``'screening'`` or ``'confirmation'``.
+
+    Returns:
+        list[Run]: The runs, as far as they are known.
+    """
+    if stage == 'screening':
+        return [Run(setting, seed, stage) for setting, values in plan.screened.items() for seed in values]
+    return [Run(setting, seed) for setting in plan.confirmed for seed in comparison.seeds]
+
+
 def screening_mean(values: dict[int, float | None]) -> float | None:
     """Return the mean over the screening seeds; None if a run is missing.
 

@@ -13,9 +13,11 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .comparison import Comparison
-from .comparison_plan import Plan, Run, make_plan
-from .comparison_results import Result, ResultStore
+from .comparison_plan import Plan, Run, make_plan, stage_runs
+from .comparison_results import Result, ResultStore, comparable_settings
 from .comparison_runs import clean_run, execute_run
+from .comparison_settings import check_same_settings, training_settings
+from .configs import parse_options
 from .training import DeadlineError, end_running_processes
 
 # Yields each run with a function that returns its result or raises its error.
@@ -66,12 +68,16 @@ class Queue:
             runs = plan.missing_confirmation
         return [run for run in runs if run not in failed]
 
-    def finished(self) -> list[Run]:
-        """Return the runs that have a result."""
-        plan = self.plan()
-        screening = [Run(setting, seed, 'screening') for setting, values in plan.screened.items() for seed in values]
-        runs = [*screening, *(Run(setting, seed) for setting in plan.confirmed for seed in self.comparison.seeds)]
-        return [run for run in runs if self.store.find(run) is not None]
+    def results(self, stage: str) -> list[Result]:
+        """Return the results of a stage.
+
+        Args:
+            stage (str): ``'screening'`` or ``'confirmation'``.
+
+        Returns:
+            list[Result]: The results of the present configs.
+        """
+        return self.store.find_all(stage_runs(self.comparison, self.plan(), stage))
 
     @property
     def is_over(self) -> bool:
@@ -138,6 +144,58 @@ def work_through(work: Queue, executor: 'Executor | None' = None) -> Outcome:
                     _progress_line(work, run, result, len(runs) - number), highlight=False, soft_wrap=True
                 )
     return Outcome(failures, [run.title for run in unfinished])
+
+
+def check_settings(work: Queue) -> None:
+    """Raise an error, before any training, if the next run on this machine could not be compared with the results of its stage.
+
+    Args:
+        work (Queue): The comparison and how it is executed.
+
+    Raises:
+        ConfigValueError: Its settings would differ.
+    """
+    first_of_seed = {run.seed: run for run in reversed(work.missing(work.plan()))}
+    if first_of_seed:
+        runs = list(first_of_seed.values())
+        settings = _next_result(work, runs[-1])['settings']
+        new = [dict(variant=run.setting.variant.name, seed=run.seed, settings=settings) for run in reversed(runs)]
+        check_same_settings([*work.results(runs[0].stage), *new])
+
+
+def drop_other_settings(work: Queue, is_here: bool) -> None:
+    """Drop the results that cannot be compared with the next run, so that they are repeated.
+
+    Args:
+        work (Queue): The comparison and how it is executed.
+        is_here (bool): Whether the next run is on this machine. Otherwise, its settings are taken from the latest result.
+    """
+    store = work.store
+    runs = work.missing(work.plan()) or [Run(setting, work.comparison.seeds[0]) for setting in work.plan().confirmed]
+    if is_here and runs:
+        latest = _next_result(work, runs[0])
+    elif store.results:
+        latest = store.results[-1]
+    else:
+        return
+    standard = comparable_settings(latest)
+    store.results = [result for result in store.results if comparable_settings(result) == standard]
+    hosts: dict[int, set[str]] = {}
+    for result in store.results:
+        hosts.setdefault(result['seed'], set()).add(result['settings']['host'])
+    if is_here:
+        for run in work.missing(work.plan()):
+            hosts.setdefault(run.seed, set()).add(latest['settings']['host'])
+    store.results = [result for result in store.results if len(hosts[result['seed']]) == 1]
+
+
+def _next_result(work: Queue, run: Run) -> Result:
+    """Return the settings that a run on this machine would have."""
+    options = parse_options((*work.comparison.select_options, *run.setting.options))
+    settings = training_settings(
+        run.setting.variant.config, options, work.comparison.train_args, environment(0, work.jobs)
+    )
+    return dict(variant=run.setting.variant.name, seed=run.seed, settings=settings)
 
 
 def execute_here(work: Queue, runs: Sequence[Run]) -> Iterable[tuple[Run, Callable[[], Result]]]:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from .comparison import Comparison
-from .comparison_plan import Plan, Run, Setting, make_plan, screening_mean
+from .comparison_plan import STAGES, Plan, Setting, make_plan, screening_mean, stage_runs
 from .comparison_plot import plot_comparison
 from .comparison_results import Result, ResultStore
 from .comparison_settings import check_same_settings
@@ -84,11 +84,11 @@ def make_report(comparison: Comparison, store: ResultStore, interval: str = 't')
         ConfigValueError: The results have different settings.
     """
     plan = make_plan(comparison, store.selection)
-    results: dict[str, dict[int, Result]] = {}
-    for setting in plan.confirmed:
-        found = {seed: store.find(Run(setting, seed)) for seed in comparison.seeds}
-        results[setting.variant.name] = {seed: result for seed, result in found.items() if result is not None}
-    check_same_settings([result for runs in results.values() for result in runs.values()])
+    for stage in STAGES:
+        check_same_settings(store.find_all(stage_runs(comparison, plan, stage)))
+    results: dict[str, dict[int, Result]] = {setting.variant.name: {} for setting in plan.confirmed}
+    for result in store.find_all(stage_runs(comparison, plan, 'confirmation')):
+        results[result['variant']][result['seed']] = result
     verdicts = make_verdicts(comparison, plan, results, interval)
     return Report(comparison, plan, results, verdicts, describe_splits(comparison), interval)
 

@@ -1,7 +1,7 @@
 """The file of the results of a comparison."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +63,13 @@ class ResultStore:
     Args:
         comparison (Comparison): The comparison, with a value for ``report_on``.
         out (Path): Folder of ``results.jsonl``.
-        repeat (bool): Whether results are to be repeated, and are not returned by :meth:`find`, whose settings differ from those
-            of the latest result, and all results of a seed if they are from several machines. Defaults to False.
     """
 
-    def __init__(self, comparison: Comparison, out: Path, repeat: bool = False) -> None:
+    def __init__(self, comparison: Comparison, out: Path) -> None:
         self.comparison = comparison
         self.path = out / FILE
         self.results = read_results(self.path)
         self._fingerprints: dict[tuple[str, tuple[str, ...]], tuple[str, str | None]] = {}
-        if repeat and self.results:
-            latest = comparable_settings(self.results[-1])
-            same = [result for result in self.results if comparable_settings(result) == latest]
-            hosts: dict[int, set[str]] = {}
-            for result in same:
-                hosts.setdefault(result['seed'], set()).add(result['settings']['host'])
-            self.results = [result for result in same if len(hosts[result['seed']]) == 1]
 
     def append(self, result: Result) -> None:
         """Add a result here and to the file."""
@@ -96,6 +87,18 @@ class ResultStore:
         """
         matching = [result for result in self._of_run(run) if self._is_current(result, run)]
         return matching[-1] if matching else None
+
+    def find_all(self, runs: Iterable[Run]) -> list[Result]:
+        """Return the results of runs, as far as there are any.
+
+        Args:
+            runs (Iterable[Run]): The runs.
+
+        Returns:
+            list[Result]: The results, with the present names of the variants.
+        """
+        found = [(run, self.find(run)) for run in runs]
+        return [dict(result, variant=run.setting.variant.name) for run, result in found if result is not None]
 
     def selection(self, run: Run) -> float | None:
         """Return the selection metric of a run; None if the run is missing."""

@@ -267,5 +267,5 @@ def _compare(key: str, first: Mapping[str, Any], second: Mapping[str, Any], valu
     titles = [f'{result["variant"]!r}, seed {result["seed"]}' for result in (first, second)]
     raise ConfigValueError(
         f'results with different settings cannot be compared: {key} is {value!r} for {titles[0]} and {other!r} for {titles[1]}; '
-        'run the comparison with --repeat, which repeats those that differ from the latest one, or from each other in the host.'
+        'continue with the settings of the earlier ones, or add --repeat, which repeats them.'
     )

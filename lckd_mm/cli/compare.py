@@ -26,8 +26,15 @@ from typing import NoReturn
 
 from lckd_mm.analysis.comparison import SPLITS, Comparison, Variant
 from lckd_mm.analysis.comparison_file import load_comparison
-from lckd_mm.analysis.comparison_plan import STAGES
-from lckd_mm.analysis.comparison_queue import Executor, Outcome, Queue, work_through
+from lckd_mm.analysis.comparison_plan import STAGES, stage_runs
+from lckd_mm.analysis.comparison_queue import (
+    Executor,
+    Outcome,
+    Queue,
+    check_settings,
+    drop_other_settings,
+    work_through,
+)
 from lckd_mm.analysis.comparison_report import check_stale_results, make_report, write_report
 from lckd_mm.analysis.comparison_results import ResultStore
 from lckd_mm.analysis.comparison_runs import clean_run, train_teacher
@@ -61,17 +68,17 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     comparison = resolve_splits(make_comparison(args))
     print(describe_splits(comparison))
     args.out.mkdir(parents=True, exist_ok=True)
-    store = ResultStore(comparison, args.out, args.repeat)
+    store = ResultStore(comparison, args.out)
+    stop_at = None if args.deadline is None else start + 60 * args.deadline
+    work = Queue(comparison, store, args.out, args.jobs, stop_at, args.stage, args.clean)
     outcome = Outcome([], [])
     if args.report_only:
         check_stale_results(comparison, store)
     else:
-        stop_at = None if args.deadline is None else start + 60 * args.deadline
-        work = Queue(comparison, store, args.out, args.jobs, stop_at, args.stage, args.clean)
         with _terminated_like_interrupted():
-            outcome = _train(work, make_executor(args))
+            outcome = _train(work, make_executor(args), args.repeat)
     if args.clean:
-        _clean(store, args.out)
+        _clean(work)
     command = ['python', '-m', 'lckd_mm', 'compare', *(sys.argv[2:] if arguments is None else arguments)]
     write_report(make_report(comparison, store, args.interval), args.out, command)
     if outcome.failures:
@@ -81,13 +88,17 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         sys.exit(_UNFINISHED)
 
 
-def _train(work: Queue, executor: Executor | None) -> Outcome:
+def _train(work: Queue, executor: Executor | None, repeat: bool) -> Outcome:
     teacher = work.comparison.teacher
     if teacher is not None:
         try:
             train_teacher(teacher, work.comparison.train_args, work.stop_at)
         except DeadlineError:
             return Outcome([], ['teacher'])
+    if repeat:
+        drop_other_settings(work, is_here=executor is None)
+    elif executor is None:
+        check_settings(work)
     outcome = work_through(work, executor)
     plan = work.plan()
     if work.stage == 'confirmation' and plan.missing_screening:
@@ -115,9 +126,13 @@ def _terminated_like_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _clean(store: ResultStore, out: Path) -> None:
-    work = Queue(store.comparison, store, out)
-    size = sum(clean_run(out, run) for run in work.finished())
+def _clean(work: Queue) -> None:
+    """Delete the checkpoints of the runs that were finished earlier."""
+    plan = work.plan()
+    runs = [
+        run for stage in STAGES for run in stage_runs(work.comparison, plan, stage) if work.store.find(run) is not None
+    ]
+    size = sum(clean_run(work.out, run) for run in runs)
     if size:
         print(f'deleted checkpoints of finished runs: {size / 1e9:.2f} GB')
 
@@ -166,7 +181,7 @@ def make_parser(prog: str | None = None) -> VerbParser:
         metavar='KEY=VALUE',
         help='parameters of submitit: timeout_min=600 slurm_gres=gpu:1 cpus_per_task=8',
     )
-    parser.add_argument('--repeat', action='store_true', help='repeat runs whose settings differ from the latest run')
+    parser.add_argument('--repeat', action='store_true', help='repeat runs whose settings, versions or machine differ')
     parser.add_argument('--clean', action='store_true', help='delete the checkpoints of finished runs')
     return parser
 

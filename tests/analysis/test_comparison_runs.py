@@ -1,35 +1,18 @@
-"""Splits, stages, settings and executors of comparisons whose trainings are fake."""
+"""Splits, stages and settings of comparisons whose trainings are fake."""
 
 import json
-import os
-import re
-import signal
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from lckd_mm.analysis import training
 from lckd_mm.analysis.comparison_results import read_results
-from lckd_mm.cli.compare import main
 from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
-from tests.helpers.fake_training import CONFIG, install_fake_training
-
-VARIANTS = ('plain: a.py', 'better: a.py gain=5')
+from tests.helpers.fake_training import CONFIG, VARIANTS, compare, install_fake_training
 
 
 @pytest.fixture(autouse=True)
 def _fake_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_fake_training(tmp_path, monkeypatch)
-
-
-def compare(*arguments: str, seeds: tuple = (0,)) -> list[dict]:
-    """Run a comparison in the folder ``out`` and return its results."""
-    metric = [] if arguments[0].endswith('.yml') else ['--metric', 'acc', '--seeds', *map(str, seeds)]
-    main([*arguments, *metric, '--out', 'out'])
-    return read_results('out/results.jsonl')
 
 
 def edit(path: str, change: dict) -> None:
@@ -190,8 +173,23 @@ class TestSettings:
             compare(*VARIANTS, seeds=(0, 1))
         results = compare(*VARIANTS, '--repeat', seeds=(0, 1))
         assert [(r['variant'], r['seed']) for r in results[4:]] == [('better', 0)]
+        edit('out/results.jsonl', {'threads': 99})
+        # The error comes before a training that could not be compared.
+        with pytest.raises(ConfigValueError, match=r"threads is \d+ for 'plain', seed 0 and 99 for 'better'"):
+            compare(*VARIANTS, '--seeds', '0', '2')
+        assert not Path('out/runs/plain/seed2').exists()
+        edit('out/results.jsonl', {'threads': results[0]['settings']['threads']})
         # The repeated result replaces the earlier one.
         assert len(compare(*VARIANTS, seeds=(0, 1))) == 5
+
+    def test_changed_settings_repeat_everything_on_request(self) -> None:
+        compare(*VARIANTS)
+        with pytest.raises(
+            ConfigValueError, match="precision is 'float32' for 'plain', seed 0 and 'mixed' for 'plain', seed 1"
+        ):
+            compare(*VARIANTS, '--train-args=--amp', seeds=(0, 1))
+        results = compare(*VARIANTS, '--train-args=--amp', '--repeat', seeds=(0, 1))
+        assert [r['settings']['precision'] for r in results] == ['float32'] * 2 + ['mixed'] * 4
 
     def test_two_machines_for_one_seed_are_refused_and_repeated_on_request(self) -> None:
         compare(*VARIANTS, seeds=(0, 1))
@@ -201,99 +199,6 @@ class TestSettings:
         # Both runs of this seed.
         assert [r['seed'] for r in compare(*VARIANTS, '--repeat', seeds=(0, 1))] == [0, 0, 1, 1, 0, 0]
         compare(*VARIANTS, '--report-only', seeds=(0, 1))
-
-
-class TestDeadline:
-    def test_running_trainings_are_ended_and_resumed(self, capsys: pytest.CaptureFixture) -> None:
-        start = time.monotonic()
-        with pytest.raises(SystemExit) as end:
-            compare('fast: a.py', 'slow: a.py sleep=60', 'later: a.py gain=1', '--deadline', '0.025')
-        assert end.value.code == 3
-        assert time.monotonic() - start < 20
-        message = capsys.readouterr().err
-        assert 'unfinished at the deadline: slow, seed 0; later, seed 0; the same command resumes' in message
-        assert [r['variant'] for r in read_results('out/results.jsonl')] == ['fast']
-        assert 'Not finished: slow, seed 0; later, seed 0.' in Path('out/table.md').read_text()
-
-    def test_process_that_ignores_sigterm_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / 'stubborn.py').write_text(
-            'import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint("ready", flush=True)\ntime.sleep(60)\n'
-        )
-        monkeypatch.setattr(training, 'TRAIN_COMMAND', (sys.executable, str(tmp_path / 'stubborn.py')))
-        monkeypatch.setattr(training, '_GRACE', 0.2)
-        start = time.monotonic()
-        with pytest.raises(training.DeadlineError, match='ended at the deadline'):
-            training.run_training('a.py', tmp_path / 'work', stop_at=start + 0.5)
-        assert time.monotonic() - start < 20
-
-    def test_training_that_ends_in_time_is_no_deadline(self, tmp_path: Path) -> None:
-        training.run_training('a.py', tmp_path / 'work', stop_at=time.monotonic() + 60)
-
-
-def test_terminated_comparison_ends_its_trainings() -> None:
-    started = Path('out/runs/slow/seed0/started').absolute()
-    unhandled: list[int] = []
-
-    def terminate() -> None:
-        while not started.exists():
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    previous = signal.signal(signal.SIGTERM, lambda number, _: unhandled.append(number))
-    start = time.monotonic()
-    try:
-        threading.Thread(target=terminate).start()
-        with pytest.raises(SystemExit) as end:
-            compare('slow: a.py sleep=30', 'next: a.py gain=1')
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    assert end.value.code == 128 + signal.SIGTERM
-    assert not unhandled
-    assert time.monotonic() - start < 20
-    assert not Path('out/runs/next').exists()
-
-
-def test_work_directory_is_locked_by_its_training(tmp_path: Path) -> None:
-    work_dir = tmp_path / 'work'
-    ends: list[ConfigRuntimeError] = []
-
-    def train() -> None:
-        try:
-            training.run_training('a.py', work_dir, ['--cfg-options', 'sleep=30'])
-        except ConfigRuntimeError as error:
-            ends.append(error)
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    while not (work_dir / 'started').exists() or not (work_dir / 'started').read_text():
-        time.sleep(0.02)
-    with pytest.raises(
-        ConfigRuntimeError, match=r"another training is running in '.*work', perhaps of a command that was"
-    ):
-        training.run_training('a.py', work_dir)
-    # The training keeps the lock if its comparison is killed.
-    number = int((work_dir / 'started').read_text())
-    assert str(work_dir / 'lock') in [os.readlink(path) for path in Path(f'/proc/{number}/fd').iterdir()]
-    os.kill(number, signal.SIGKILL)
-    thread.join()
-    assert len(ends) == 1
-    training.run_training('a.py', work_dir)
-
-
-def test_checkpoints_of_finished_runs_are_deleted_on_request() -> None:
-    compare(*VARIANTS)
-    assert len(list(Path('out').rglob('*.pth'))) == 2
-    assert len(compare(*VARIANTS, '--clean')) == 2
-    assert not list(Path('out').rglob('*.pth'))
-    assert list(Path('out').rglob('scalars.json'))
-    assert len(compare(*VARIANTS, '--clean', seeds=(0, 1))) == 4
-    assert not list(Path('out').rglob('*.pth'))
-
-
-def test_progress_names_the_time_left_and_the_disk_space(capsys: pytest.CaptureFixture) -> None:
-    compare(*VARIANTS)
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('plain, seed 0'))
-    assert re.search(r'103 \(0\.\d min\); 1 runs of the confirmation remain, about 0 min; 0\.00 GB in out', line)
 
 
 def test_report_contains_what_a_reader_needs_to_check_it() -> None:

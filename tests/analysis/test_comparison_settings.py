@@ -2,6 +2,7 @@ import copy
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from lckd_mm.analysis.comparison_settings import (
     check_same_settings,
@@ -17,8 +18,12 @@ from lckd_mm.errors import ConfigValueError
 CONFIG = 'lckd_mm::camvid/lipschitz_deeplabv3plus_r18w32_r18w8_camvid.py'
 
 
-def test_fingerprint_ignores_paths_and_the_order_of_keys() -> None:
-    cfg = load_config(CONFIG)
+@pytest.fixture(scope='module')
+def cfg() -> Config:
+    return load_config(CONFIG)
+
+
+def test_fingerprint_ignores_paths_and_the_order_of_keys(cfg: Config) -> None:
     moved = load_config(
         CONFIG, {'train_dataloader.dataset.data_root': '/x', 'model.teacher_ckpt': '/y.pth', 'work_dir': '/z'}
     )
@@ -27,8 +32,10 @@ def test_fingerprint_ignores_paths_and_the_order_of_keys() -> None:
 
 
 @pytest.mark.parametrize('key', ['train_dataloader.batch_size', 'model.distiller.losses.lipschitz.loss_weight'])
-def test_fingerprint_depends_on_every_value(key: str) -> None:
-    assert config_fingerprint(load_config(CONFIG, {key: 3})) != config_fingerprint(load_config(CONFIG))
+def test_fingerprint_depends_on_every_value(key: str, cfg: Config) -> None:
+    changed = copy.deepcopy(cfg)
+    changed.merge_from_dict({key: 3})
+    assert config_fingerprint(changed) != config_fingerprint(cfg)
 
 
 def test_fingerprint_depends_on_the_content_of_the_teachers_config(tmp_path: Path) -> None:
@@ -67,9 +74,10 @@ def test_settings_name_precision_layout_threads_and_versions() -> None:
     assert settings['threads'] == 3
     assert settings['arguments'] == ['--auto-scale-lr']
     assert {'torch', 'lckd_mm', 'stack', 'mmengine', 'numpy'} <= set(settings['versions'])
-    plain = training_settings(CONFIG, {'optim_wrapper.type': 'AmpOptimWrapper'}, [], {})
+    student = 'lckd_mm::camvid/deeplabv3plus_r18w8_camvid.py'
+    plain = training_settings(student, {'optim_wrapper.type': 'AmpOptimWrapper'}, [], {})
     assert (plain['precision'], plain['memory layout']) == ('mixed', 'contiguous')
-    assert training_settings(CONFIG, {}, [], {})['precision'] == 'float32'
+    assert training_settings(student, {}, [], {})['precision'] == 'float32'
     assert plain['device'] == device_name()
 
 
@@ -100,7 +108,7 @@ def results_with(**changes: object) -> list[dict]:
         ({'threads': 2}, 'threads is 1'),
         ({'device': 'GPU'}, 'device is'),
         # Seed 1 of both variants must be from one machine.
-        ({'host': 'b'}, "host is 'b' for 'a', seed 1 and 'a' for 'b', seed 1; run the comparison with --repeat"),
+        ({'host': 'b'}, "host is 'b' for 'a', seed 1 and 'a' for 'b', seed 1; continue with .*, or add --repeat"),
     ],
 )
 def test_different_settings_are_refused_in_one_sentence(changes: dict, message: str) -> None:

@@ -2,10 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lckd_mm.analysis import comparison_report, training
+from lckd_mm.analysis.comparison_results import read_results
+from lckd_mm.cli.compare import main
 
 # Writes the log of a training, and its checkpoint. The metric is gain + 10 * seed + epoch; the evaluation adds 100 to it.
 TRAINING = """
@@ -59,6 +62,22 @@ test_dataloader = dict(dataset=dict(type='Photographs', split='test', pipeline=[
 val_evaluator = dict(type='Accuracy')
 test_evaluator = dict(type='Accuracy')
 """
+VARIANTS = ('plain: a.py', 'better: a.py gain=5')
+
+
+def compare(*arguments: str, seeds: tuple[int, ...] = (0,)) -> list[dict[str, Any]]:
+    """Run a comparison in the folder ``out``.
+
+    Args:
+        *arguments: A YAML file or variants, and options.
+        seeds (tuple[int, ...]): The seeds of variants. Defaults to (0,).
+
+    Returns:
+        list[dict[str, Any]]: The lines of ``results.jsonl``.
+    """
+    metric = [] if arguments[0].endswith('.yml') else ['--metric', 'acc', '--seeds', *map(str, seeds)]
+    main([*arguments, *metric, '--out', 'out'])
+    return read_results('out/results.jsonl')
 
 
 def install_fake_training(folder: Path, monkeypatch: pytest.MonkeyPatch, plots: bool = False) -> None:
