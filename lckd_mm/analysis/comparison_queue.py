@@ -191,7 +191,7 @@ def drop_other_settings(work: Queue, is_here: bool) -> None:
 
 def _next_result(work: Queue, run: Run) -> Result:
     """Return the settings that a run on this machine would have."""
-    options = parse_options((*work.comparison.select_options, *run.setting.options))
+    options = parse_options(work.comparison.training_options(run.setting.options, run.stage))
     settings = training_settings(
         run.setting.variant.config, options, work.comparison.train_args, environment(0, work.jobs)
     )

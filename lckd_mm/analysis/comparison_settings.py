@@ -21,7 +21,6 @@ import torch
 import lckd_mm
 from lckd_mm.dependencies import FRAMEWORKS, MMRAZOR, current_stack, find_distribution, find_version
 from lckd_mm.errors import ConfigError, ConfigValueError
-from lckd_mm.models.utils import read_config
 
 from .configs import load_config
 
@@ -69,7 +68,7 @@ def _without_paths(value: Any) -> Any:
 @lru_cache(maxsize=64)
 def _model_of(path: str) -> Any:
     try:
-        return _without_paths(read_config(path).get('model'))
+        return _without_paths(load_config(path).get('model'))
     except ConfigError:
         # The training reports it.
         return path
