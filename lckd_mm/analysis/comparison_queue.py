@@ -119,7 +119,7 @@ def work_through(work: Queue, executor: 'Executor | None' = None) -> Outcome:
     """
     failures: list[str] = []
     failed: set[Run] = set()
-    unfinished: list[Run] = []
+    unfinished: set[Run] = set()
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task('trainings', total=None)
@@ -130,7 +130,7 @@ def work_through(work: Queue, executor: 'Executor | None' = None) -> Outcome:
                 try:
                     result = finish()
                 except DeadlineError:
-                    unfinished.append(run)
+                    unfinished.add(run)
                     continue
                 except (RuntimeError, OSError, ValueError) as error:
                     failed.add(run)
@@ -143,7 +143,7 @@ def work_through(work: Queue, executor: 'Executor | None' = None) -> Outcome:
                 progress.console.print(
                     _progress_line(work, run, result, len(runs) - number), highlight=False, soft_wrap=True
                 )
-    return Outcome(failures, [run.title for run in unfinished])
+    return Outcome(failures, [run.title for run in runs if run in unfinished])
 
 
 def check_settings(work: Queue) -> None:
