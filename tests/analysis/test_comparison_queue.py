@@ -23,6 +23,7 @@ def _fake_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestDeadline:
     def test_running_trainings_are_ended_and_resumed(self, capsys: pytest.CaptureFixture) -> None:
+        compare('fast: a.py')
         start = time.monotonic()
         with pytest.raises(SystemExit) as end:
             compare('fast: a.py', 'slow: a.py sleep=60', 'later: a.py gain=1', '--deadline', '0.025')
