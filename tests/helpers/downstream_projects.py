@@ -106,7 +106,7 @@ class StreetDataset(BaseSegDataset):
 INHERITED_FILE = Project(
     codebase='mmpretrain',
     config="""
-_base_ = '{configs}/cifar10/lipschitz_kd_balanced_wrn16_2_wrn16_1_cifar10.py'
+_base_ = '{configs}/cifar10/lipschitz_balanced_wrn28_4_wrn16_2_cifar10.py'
 train_dataloader = dict(batch_size=2)
 """,
     runner=(),

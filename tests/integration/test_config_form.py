@@ -17,8 +17,8 @@ CONFIGS = [path for path in FILES if '_base_' not in path.parts]
 FLAGSHIP = FOLDER / 'voc' / 'lckd_faster_rcnn.py'
 # The longest prefix of a name is its method.
 METHODS = (
-    'lckd', 'lipschitz', 'lipschitz_balanced', 'lipschitz_fpn', 'lipschitz_ofd', 'lipschitz_ofd_balanced',
-    'lipschitz_kd_balanced', 'published', 'ofd', 'kd',
+    'lckd', 'lipschitz', 'lipschitz_balanced', 'lipschitz_cwd', 'lipschitz_fpn', 'lipschitz_ofd', 'lipschitz_ofd_balanced',
+    'published', 'ofd', 'cwd',
 )  # fmt: skip
 DATA = dict(
     bccd=('bccd',), camvid=('camvid',), cifar10=('cifar10',), cifar100=('cifar100',), cityscapes=('cityscapes',),

@@ -4,7 +4,7 @@ model = dict(
     data_preprocessor=dict(mean=[127.0] * 3, std=[128.0] * 3),
     backbone=dict(
         _delete_=True,
-        type='mmrazor.EfficientNetLite',
+        type='lckd_mm.models.EfficientNetLite',
         arch='lite0',
         out_indices=(1, 2, 3, 4),
         # The published momentum, 0.01, is too slow for the statistics of a training of a few hundred iterations.
