@@ -1,15 +1,17 @@
 """The demonstration: a teacher, a student alone and the same student with LCKD are trained on the bundled data set."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.registry import MODELS, DefaultScope
 
 from lckd_mm.engine.norm_log import plot_norms, read_norms
 from lckd_mm.errors import ConfigRuntimeError
 
+from .comparison_statistics import mean_and_deviation
 from .configs import load_config
 from .logs import median_seconds, read_scalars
 from .plotting import new_figure, save_figure
@@ -144,22 +146,67 @@ def count_parameters(config: str) -> int:
     return sum(parameter.numel() for parameter in getattr(model, 'architecture', model).parameters())
 
 
-def report_task(task: Task, path: Path) -> None:
-    """Print the table of a task and draw its figure: the metric during the training, and the spectral norms.
+def read_reference(name: str) -> dict[str, Any] | None:
+    """Read the comparison of baseline and LCKD over several seeds, ``comparison.json`` of ``compare``.
 
     Args:
-        task (Task): The task, trained.
+        name (str): Name of the task.
+
+    Returns:
+        dict, optional: The comparison; None if ``configs/demo`` does not contain it.
+    """
+    path = Path('configs/demo') / f'results_{name}.json'
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def reference_cells(task: Task, reference: dict[str, Any]) -> list[str]:
+    """Return mean and standard deviation over the seeds of a comparison for each role; the teacher has one seed.
+
+    Args:
+        task (Task): The task.
+        reference (dict): The comparison.
+
+    Returns:
+        list[str]: One text for each of ``ROLES``.
+
+    Example:
+        >>> variants = [dict(values={'0': 60.0, '1': 62.0}), dict(values={'0': 65.0, '1': 67.0})]
+        >>> reference_cells(TASKS['classification'], dict(variants=variants))
+        ['', '0.610 ± 0.014', '0.660 ± 0.014']
+    """
+    cells = ['']
+    for variant in reference['variants']:
+        mean, deviation = mean_and_deviation([value * task.scale for value in variant['values'].values()])
+        cells.append(f'{mean:.3f} ± {deviation:.3f}' if deviation is not None else f'{mean:.3f}')
+    return cells
+
+
+def report_task(name: str, path: Path) -> None:
+    """Print the table of a task and draw its figure: the metric during the training, and the spectral norms.
+
+    The table also shows what other seeds gave, since one seed proves nothing.
+
+    Args:
+        name (str): Name of the task, trained.
         path (Path): The image file.
     """
+    task, reference = TASKS[name], read_reference(name)
     scalars = [read_scalars(work_dir(name)) for name in task.configs]
     values = [
         {step: reading[task.metric] * task.scale for step, reading in sorted(part.val.items())} for part in scalars
     ]
     rows = []
-    for role, name, course, part in zip(ROLES, task.configs, values, scalars, strict=True):
-        millions = count_parameters(config_path(name)) / 1e6
+    for role, config, course, part in zip(ROLES, task.configs, values, scalars, strict=True):
+        millions = count_parameters(config_path(config)) / 1e6
         rows.append([role, f'{millions:.3f} M', f'{course[max(course)]:.3f}', f'{median_seconds(part.train):.3f}'])
-    print_table(f'{task.title}, after the last epoch', ['model', 'parameters', task.axis, 's / iteration'], rows)
+    header = ['model', 'parameters', task.axis, 's / iteration']
+    if reference is not None:
+        header.insert(3, f'{len(reference["seeds"])} seeds, measured before')
+        for row, cell in zip(rows, reference_cells(task, reference), strict=True):
+            row.insert(3, cell)
+    print_table(f'{task.title}, after the last epoch', header, rows)
+    if reference is not None:
+        print(reference['sentences'][0])
 
     norms = read_norms(work_dir(task.configs[-1]) / 'lipschitz' / 'spectral_norms.csv')
     num_panels = 1 + len({row['pair'] for row in norms})

@@ -44,7 +44,7 @@ def _run_task(name: str, is_fresh: bool) -> None:
     num_keys = export_student(last_checkpoint(folder), student)
     _say(f'the plain student for {config_path(task.configs[1])}: {student} ({num_keys} keys)')
     figure = Path('work_dirs') / f'quickstart_{name}.png'
-    report_task(task, figure)
+    report_task(name, figure)
     _say(f'figure: {figure}')
 
 

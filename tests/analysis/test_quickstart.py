@@ -1,5 +1,7 @@
 """The demonstration with a training that only writes its files."""
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 import torch
 
 from lckd_mm.analysis import training
-from lckd_mm.analysis.quickstart import TASKS, config_path
+from lckd_mm.analysis.comparison_file import load_comparison
+from lckd_mm.analysis.quickstart import TASKS, config_path, read_reference
 from lckd_mm.analysis.training import last_checkpoint
 from lckd_mm.cli import quickstart
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError
@@ -55,6 +58,37 @@ def test_three_models_are_trained_once_and_reported(folder: Path, capsys: pytest
     assert capsys.readouterr().out.count('already trained') == 3
     quickstart.main(['classification', '--fresh'])
     assert 'already trained' not in capsys.readouterr().out
+
+
+def test_figures_of_other_seeds_stand_beside_those_of_the_run(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / 'configs').unlink()
+    shutil.copytree(ROOT / 'configs', folder / 'configs')
+    variants = [dict(values={'0': 40.0, '1': 42.0}), dict(values={'0': 45.0, '1': 49.0})]
+    reference = dict(seeds=[0, 1], variants=variants, sentences=['It cannot be told.', 'more'])
+    (folder / 'configs/demo/results_classification.json').write_text(json.dumps(reference))
+    monkeypatch.setenv('COLUMNS', '160')
+    quickstart.main(['classification'])
+    printed = capsys.readouterr().out
+    for text in ('2 seeds', '0.410 ± 0.014', '0.470 ± 0.028', 'It cannot be told.'):
+        assert text in printed
+    (folder / 'configs/demo/results_classification.json').unlink()
+    quickstart.main(['classification'])
+    assert 'seeds' not in capsys.readouterr().out
+
+
+def test_results_in_the_repository_are_those_of_its_comparisons() -> None:
+    for name, task in TASKS.items():
+        reference = read_reference(name)
+        if reference is None:
+            continue
+        comparison = load_comparison(ROOT / f'configs/demo/comparison_{name}.yml')
+        assert (reference['metric'], tuple(reference['seeds'])) == (task.metric, comparison.seeds)
+        configs = [config_path(config) for config in task.configs[1:]]
+        assert [variant['config'] for variant in reference['variants']] == configs
+        assert [variant.config for variant in comparison.variants] == configs
+        assert all(len(variant['values']) == 3 for variant in reference['variants'])
 
 
 def test_failed_training_is_reported_with_the_end_of_its_log(folder: Path, capsys: pytest.CaptureFixture) -> None:
