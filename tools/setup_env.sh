@@ -270,6 +270,8 @@ install_mmcv() {
     hint="The build requires a C++ compiler (g++) and the headers of Python ($(basename "$(readlink -f "$python")")-dev)."
     # Many Pythons compile extensions with debug information, which costs time and memory.
     export MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-} -g0"
+    # Its sitecustomize.py lets setup.py of mmcv 2.1.0 run with Python 3.13.
+    local -x PYTHONPATH="$root/tools/mmcv_build${PYTHONPATH:+:$PYTHONPATH}"
     # pip accepts an installed package that does not work.
     pip_install mmcv "$title" --no-build-isolation --no-deps --force-reinstall -r "$requirements/${stack}_mmcv.txt"
     if ! mmcv_works; then
