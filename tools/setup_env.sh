@@ -268,8 +268,11 @@ install_mmcv() {
     fi
     local title="building mmcv's operators: about 8 minutes on 2 cores, seconds if pip has cached the wheel"
     hint="The build requires a C++ compiler (g++) and the headers of Python ($(basename "$(readlink -f "$python")")-dev)."
-    # Many Pythons compile extensions with debug information, which costs time and memory.
-    export MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-} -g0"
+    # Many Pythons compile extensions with debug information, which costs time and memory. CFLAGS replaces the flags of Python,
+    # -O3 among them.
+    local flags
+    flags="$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("CFLAGS"))')"
+    export MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-$flags} -g0"
     # Its sitecustomize.py lets setup.py of mmcv 2.1.0 run with Python 3.13.
     local -x PYTHONPATH="$root/tools/mmcv_build${PYTHONPATH:+:$PYTHONPATH}"
     # pip accepts an installed package that does not work.
