@@ -18,8 +18,8 @@ requirements="$root/requirements"
 stack="${LCKD_STACK:-openmmlab}"
 # The versions of Python with which all tests of a stack passed, newest first.
 case $stack in
-    openmmlab) tested_pythons='3.11' ;;
-    onedl) tested_pythons='3.11' ;;
+    openmmlab) tested_pythons='3.13 3.11' ;;
+    onedl) tested_pythons='3.13 3.11' ;;
 esac
 child=''
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
