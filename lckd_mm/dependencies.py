@@ -6,8 +6,10 @@ the standard library is imported, since this file runs where nothing else is ins
 
 import operator
 import re
+import sys
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 from typing import NamedTuple
 
 STACKS = ('openmmlab', 'onedl')
@@ -48,7 +50,9 @@ def _without_dependencies(name: str, versions: str) -> Dependency:
 
 
 def _with_operators(name: str, versions: str, tested: str) -> Dependency:
-    command = f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir {name}=={tested}'
+    # The folder contains a module without which setup.py of mmcv 2.1.0 fails with Python 3.13.
+    path = f'PYTHONPATH={Path(__file__).parent / ".mim/tools/mmcv_build"} ' if sys.version_info >= (3, 13) else ''
+    command = f'MMCV_WITH_OPS=1 {path}pip install --no-build-isolation --no-deps --no-cache-dir {name}=={tested}'
     return Dependency(name, versions, command)
 
 

@@ -63,7 +63,7 @@ def test_a_project_elsewhere_inherits_a_config_and_runs_a_tool_from_the_wheel(si
         (['-m', 'lckd_mm', 'train', '-h'], '--resume'),
     ):
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400
         )
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout

@@ -18,8 +18,8 @@ requirements="$root/requirements"
 stack="${LCKD_STACK:-openmmlab}"
 # The versions of Python with which all tests of a stack passed, newest first.
 case $stack in
-    openmmlab) tested_pythons='3.11' ;;
-    onedl) tested_pythons='3.11' ;;
+    openmmlab) tested_pythons='3.13 3.11' ;;
+    onedl) tested_pythons='3.13 3.11' ;;
 esac
 child=''
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
@@ -268,8 +268,13 @@ install_mmcv() {
     fi
     local title="building mmcv's operators: about 8 minutes on 2 cores, seconds if pip has cached the wheel"
     hint="The build requires a C++ compiler (g++) and the headers of Python ($(basename "$(readlink -f "$python")")-dev)."
-    # Many Pythons compile extensions with debug information, which costs time and memory.
-    export MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-} -g0"
+    # Many Pythons compile extensions with debug information, which costs time and memory. CFLAGS replaces the flags of Python,
+    # -O3 among them.
+    local flags
+    flags="$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("CFLAGS"))')"
+    export MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-$flags} -g0"
+    # Its sitecustomize.py lets setup.py of mmcv 2.1.0 run with Python 3.13.
+    local -x PYTHONPATH="$root/tools/mmcv_build${PYTHONPATH:+:$PYTHONPATH}"
     # pip accepts an installed package that does not work.
     pip_install mmcv "$title" --no-build-isolation --no-deps --force-reinstall -r "$requirements/${stack}_mmcv.txt"
     if ! mmcv_works; then

@@ -1,10 +1,13 @@
 """The wrapper of all command line programs, which turns configuration errors into one sentence."""
 
+import contextlib
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from lckd_mm.errors import ConfigError
 
@@ -19,7 +22,8 @@ _WORKER_TRACEBACK = 'Original Traceback (most recent call last):'
 def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run a verb; a configuration error ends the process with its sentence and exit status 2.
 
-    With the environment variable ``LCKD_DEBUG=1`` the traceback is printed instead of the sentence.
+    With the environment variable ``LCKD_DEBUG=1`` the traceback is printed instead of the sentence. If the reader of the output is gone,
+    as in ``python -m lckd_mm env | head -1``, the process ends silently with status 1, as Python's documentation of SIGPIPE recommends.
 
     Args:
         main (Main): The verb; it receives ``arguments`` and ``prog``.
@@ -27,7 +31,7 @@ def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | Non
         prog (str, optional): Name of the program in messages. Defaults to None, the name of the script.
 
     Raises:
-        SystemExit: With status 2, for a :class:`ConfigError`.
+        SystemExit: With status 2, for a :class:`ConfigError`; with status 1, if the output cannot be written to its pipe.
 
     Example:
         >>> from lckd_mm.errors import ConfigValueError
@@ -40,6 +44,26 @@ def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | Non
         2
     """
     try:
+        # An error keeps its traceback, whatever becomes of the output.
+        try:
+            _run(main, arguments, prog)
+        except SystemExit:
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
+    except BrokenPipeError:
+        closed = [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
+        if not closed:
+            raise
+        # Python flushes both streams at the end of the process.
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        for stream in closed:
+            os.dup2(devnull, stream.fileno())
+        sys.exit(1)
+
+
+def _run(main: Main, arguments: Sequence[str] | None, prog: str | None) -> None:
+    try:
         main(arguments, prog)
     except Exception as error:
         sentence = config_error_sentence(error)
@@ -50,6 +74,15 @@ def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | Non
         else:
             print(sentence, file=sys.stderr)
         sys.exit(2)
+
+
+def _has_no_reader(stream: TextIO) -> bool:
+    poll = select.poll()
+    # A stream that stands in for one of the process has no file descriptor.
+    with contextlib.suppress(OSError):
+        poll.register(stream.fileno(), 0)
+    # These events are reported without being requested; POLLHUP is that of a socket.
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def config_error_sentence(error: BaseException) -> str | None:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -5,6 +8,7 @@ import torch
 
 from lckd_mm.cli.entry import config_error_sentence, run_verb
 from lckd_mm.errors import ConfigKeyError, ConfigValueError
+from tests.helpers.tools import ROOT
 
 
 def failing(error: Exception) -> Callable:
@@ -73,3 +77,63 @@ def test_configuration_error_in_a_worker_is_one_sentence() -> None:
     with pytest.raises(ConfigValueError) as caught:
         next(iter(torch.utils.data.DataLoader(FailingDataset(), num_workers=1)))
     assert config_error_sentence(caught.value) == 'sample 0 cannot be read: replace the file.'
+
+
+def run_without_reader(*arguments: str, closed: str = 'stdout', **environment: str) -> tuple[int, str]:
+    """Run Python with a pipe that nobody reads; return its exit status and the output to the other stream."""
+    read, write = os.pipe()
+    os.close(read)
+    streams = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, closed: write}
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment}, text=True, check=False, **streams
+        )
+    finally:
+        os.close(write)
+    return done.returncode, done.stderr if closed == 'stdout' else done.stdout
+
+
+VERB = """
+import sys, types
+package = types.ModuleType('lckd_mm')
+package.__path__ = ['lckd_mm']
+sys.modules['lckd_mm'] = package
+from lckd_mm.cli.entry import run_verb
+from lckd_mm.errors import ConfigValueError
+
+def main(arguments, prog):
+    print('output')
+    {end}
+
+run_verb(main, [])
+"""
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+@pytest.mark.parametrize(
+    'arguments', [['-m', 'lckd_mm', 'env'], *(['-c', VERB.format(end=end)] for end in ('pass', 'sys.exit(0)'))]
+)
+def test_a_verb_whose_output_has_no_reader_ends_silently(arguments: list[str], unbuffered: str) -> None:
+    assert run_without_reader(*arguments, PYTHONUNBUFFERED=unbuffered) == (1, '')
+
+
+def test_a_verb_whose_messages_have_no_reader_keeps_its_output() -> None:
+    code = VERB.format(end="raise ConfigValueError('depth=17 is unknown.')")
+    assert run_without_reader('-c', code, closed='stderr', PYTHONUNBUFFERED='1') == (1, 'output\n')
+
+
+def test_an_error_is_reported_if_the_output_has_no_reader() -> None:
+    status, error = run_without_reader('-c', VERB.format(end='1 / 0'), PYTHONUNBUFFERED='')
+    assert status != 0
+    assert 'ZeroDivisionError' in error
+
+
+def test_other_broken_pipes_keep_their_traceback() -> None:
+    def main(arguments: object, prog: object) -> None:
+        read, write = os.pipe()
+        os.close(read)
+        with open(write, 'wb', buffering=0) as pipe:
+            pipe.write(b'x')
+
+    with pytest.raises(BrokenPipeError):
+        run_verb(main, [])
