@@ -23,6 +23,7 @@ LAYERS = {
     'engine': {'errors', 'checkpoint', 'state_dicts', 'spectral', 'models', 'engine'},
     'analysis': {
         'errors',
+        'dependencies',
         'checkpoint',
         'state_dicts',
         'spectral',
