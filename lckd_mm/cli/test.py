@@ -2,11 +2,15 @@
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.registry import HOOKS
 
+from lckd_mm.analysis.comparison import SPLITS
+from lckd_mm.analysis.corrupted_test import FILE, add_metrics, evaluate_corruptions, select_split
+from lckd_mm.engine.corruptions import parse_corruptions
 from lckd_mm.errors import ConfigValueError
 
 from .data_check import check_data
@@ -27,7 +31,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         raise ConfigValueError(
             f'--out {args.out!r} is not the name of a pickle file: use a name that ends in .pkl or .pickle.'
         )
+    corruptions = parse_corruptions(args.corruptions or ())
     cfg = load_runner_config(args)
+    select_split(cfg, args.split)
     cfg.load_from = args.checkpoint
     # An evaluation needs no state of a training.
     cfg.resume = False
@@ -40,7 +46,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     runner = build_runner(cfg)
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    runner.test()
+    add_metrics(runner, args.add_metrics)
+    if args.corruptions is None:
+        runner.test()
+    else:
+        evaluate_corruptions(runner, corruptions, Path(runner.work_dir) / FILE)
 
 
 def make_parser(prog: str | None = None) -> VerbParser:
@@ -60,6 +70,23 @@ def make_parser(prog: str | None = None) -> VerbParser:
     parser.add_argument('--show-dir', help='draw the predictions and write the images to this folder')
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation with the tta_* entries of the config'
+    )
+    parser.add_argument(
+        '--split', choices=SPLITS, default='test', help='the data loader and the evaluator that are used'
+    )
+    parser.add_argument(
+        '--add-metrics',
+        nargs='+',
+        default=(),
+        metavar='TYPE',
+        help='metrics beside those of the config: mmrazor.Calibration',
+    )
+    parser.add_argument(
+        '--corruptions',
+        nargs='*',
+        metavar='NAME[:SEVERITY]',
+        help='evaluate the images as they are, and with each of these corruptions of ImageNet-C: fog snow:3; without a severity with '
+        f'1, 3 and 5; the metrics are appended to {FILE} in the work directory',
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""Patches of the OpenMMLab packages, torch, torchvision and SciPy, which let them work with current PyTorch.
+"""Patches of the OpenMMLab packages, torch, torchvision, SciPy and imagecorruptions, which let them work with current PyTorch.
 
 One file per patched library or subsystem. Each patch states what breaks without it, for which versions, and when it can be
 removed; :data:`PATCHES` contains all of them. No patched library is imported before :func:`apply`. For development,
@@ -9,6 +9,7 @@ import contextlib
 import io
 
 from . import (
+    imagecorruptions,
     mmcls,
     mmcv,
     mmdet,
@@ -41,6 +42,7 @@ __all__ = [
     'apply',
     'check_disabled_names',
     'check_mmcv_ops',
+    'imagecorruptions',
     'mmcls',
     'mmcv',
     'mmdet',
@@ -80,7 +82,7 @@ def apply() -> None:
         _apply_to('torchvision')
         # mmcv's patches import its operators, which import torchvision.
         check_mmcv_ops()
-        for library in ('torch', 'scipy', 'mmcv', 'mmengine', 'mmpretrain', 'mmrazor', 'mmdet'):
+        for library in ('torch', 'scipy', 'imagecorruptions', 'mmcv', 'mmengine', 'mmpretrain', 'mmrazor', 'mmdet'):
             _apply_to(library)
 
 

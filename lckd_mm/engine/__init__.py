@@ -7,11 +7,15 @@ from .hooks import (
     LossWeightHook,
     LossWeightSchedulerHook,
 )
+from .metrics import Calibration
+from .transforms import CorruptImage
 
 __all__ = [
     'AnnotationCheckHook',
+    'Calibration',
     'CheckpointMatchHook',
     'ClassCountHook',
+    'CorruptImage',
     'LipschitzBalanceHook',
     'LipschitzMonitorHook',
     'LossWeightHook',

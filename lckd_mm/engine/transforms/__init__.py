@@ -1,0 +1,3 @@
+from .corrupt_image import CorruptImage
+
+__all__ = ['CorruptImage']
