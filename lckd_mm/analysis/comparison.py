@@ -4,10 +4,12 @@ import itertools
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lckd_mm.errors import ConfigValueError, unknown_name
+
+from .comparison_corruptions import Robustness
 
 SPLITS = ('val', 'test')
 
@@ -119,6 +121,7 @@ class Comparison:
         screening_seeds: The random seeds of the screening.
         screening_options: Overrides of the configs in the trainings of the screening, of their length for example.
         confirm_best_of: The group of which only the best variant is confirmed.
+        robustness: The evaluation on corrupted images.
     """
 
     variants: tuple[Variant, ...]
@@ -135,6 +138,7 @@ class Comparison:
     screening_seeds: tuple[int, ...] = ()
     screening_options: tuple[str, ...] = ()
     confirm_best_of: str | None = None
+    robustness: Robustness = field(default_factory=Robustness)
 
     def __post_init__(self) -> None:
         """Reject names, seeds and splits that do not fit together."""

@@ -10,12 +10,13 @@ import yaml
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigTypeError, ConfigValueError, unknown_name
 
 from .comparison import Comparison, Teacher, Variant, default_name
+from .comparison_corruptions import Robustness
 from .configs import load_config
 
 _REQUIRED = ('metric', 'variants')
 _OPTIONAL = (
     'seeds', 'train_args', 'teacher', 'primary', 'lower_is_better', 'select_on', 'report_on', 'select_options', 'report_options',
-    'screening', 'confirm_best_of',
+    'screening', 'confirm_best_of', 'robustness',
 )  # fmt: skip
 
 
@@ -25,7 +26,8 @@ def load_comparison(path: str | Path) -> Comparison:
     Args:
         path (str | Path): The file. Its keys are those of :class:`Comparison`; ``metric`` and ``variants`` are required. A variant
             has the keys ``config``, ``name``, ``options``, ``grid``, ``against``, ``inherits_grid`` and ``group``, of which only
-            ``config`` is required. ``screening`` has the keys ``seeds`` and ``options``. ``teacher`` has the keys ``config``,
+            ``config`` is required. ``screening`` has the keys ``seeds`` and ``options``. ``robustness`` has the keys of
+            :class:`Robustness`. ``teacher`` has the keys ``config``,
             ``checkpoint`` and ``options``; its default checkpoint is the ``teacher_ckpt`` of the variants.
 
     Returns:
@@ -70,7 +72,7 @@ def _parse_comparison(content: Any) -> Comparison:
     return Comparison(
         variants=variants,
         metric=_as_text('metric', content['metric']),
-        seeds=_parse_seeds('seeds', content.get('seeds', [0, 1, 2])),
+        seeds=_parse_integers('seeds', content.get('seeds', [0, 1, 2])),
         train_args=tuple(shlex.split(_as_text('train_args', content.get('train_args', ''), may_be_empty=True))),
         teacher=_parse_teacher(content['teacher'], variants) if content.get('teacher') is not None else None,
         lower_is_better=_as_bool('lower_is_better', content.get('lower_is_better', False)),
@@ -79,18 +81,37 @@ def _parse_comparison(content: Any) -> Comparison:
         report_on=_as_optional_text('report_on', content.get('report_on')),
         select_options=_parse_options(content.get('select_options')),
         report_options=_parse_options(content.get('report_options')),
-        screening_seeds=() if screening is None else _parse_seeds('screening.seeds', screening['seeds']),
+        screening_seeds=() if screening is None else _parse_integers('screening.seeds', screening['seeds']),
         screening_options=() if screening is None else _parse_options(screening.get('options')),
         confirm_best_of=_as_optional_text('confirm_best_of', content.get('confirm_best_of')),
+        robustness=_parse_robustness(content.get('robustness')),
     )
 
 
-def _parse_seeds(key: str, value: Any) -> tuple[int, ...]:
+def _parse_robustness(entry: Any) -> Robustness:
+    if entry is None:
+        return Robustness()
+    _check_keys('robustness', entry, required=(), optional=('corruptions', 'severities', 'metrics', 'options'))
+    default = Robustness()
+
+    def texts(key: str) -> tuple[str, ...]:
+        title = f'robustness.{key}'
+        return tuple(_as_text(title, value) for value in _as_list(title, entry[key]))
+
+    return Robustness(
+        corruptions=texts('corruptions') if 'corruptions' in entry else default.corruptions,
+        severities=_parse_integers('robustness.severities', entry.get('severities', list(default.severities))),
+        metrics=texts('metrics') if 'metrics' in entry else (),
+        options=_parse_options(entry.get('options')),
+    )
+
+
+def _parse_integers(key: str, value: Any) -> tuple[int, ...]:
     seeds = _as_list(key, value)
     if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in seeds):
         raise ConfigTypeError(f'{key}={seeds!r} are not integers: write a list such as [0, 1, 2].')
     if len(set(seeds)) < len(seeds):
-        raise ConfigValueError(f'{key}={seeds!r} contains a seed twice: write each seed once.')
+        raise ConfigValueError(f'{key}={seeds!r} contains a number twice: write each once.')
     return tuple(seeds)
 
 

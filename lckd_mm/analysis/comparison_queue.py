@@ -1,15 +1,11 @@
 """Works through the missing runs of a comparison, on this machine or as Slurm jobs."""
 
-import os
-import queue
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .comparison import Comparison
@@ -17,8 +13,9 @@ from .comparison_plan import Plan, Run, make_plan, stage_runs
 from .comparison_results import Result, ResultStore, comparable_settings
 from .comparison_runs import clean_run, execute_run
 from .comparison_settings import check_same_settings, training_settings
+from .comparison_slots import environment, execute_in_slots
 from .configs import parse_options
-from .training import DeadlineError, end_running_processes
+from .training import DeadlineError
 
 # Yields each run with a function that returns its result or raises its error.
 Executor = Callable[['Queue', Sequence[Run]], Iterable[tuple[Run, Callable[[], Result]]]]
@@ -208,51 +205,13 @@ def execute_here(work: Queue, runs: Sequence[Run]) -> Iterable[tuple[Run, Callab
     Yields:
         tuple[Run, Callable[[], Result]]: A finished run, and a function that returns its result or raises its error.
     """
-    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for slot in range(max(work.jobs, 1)):
-        slots.put(slot)
 
-    def execute(run: Run) -> Result:
+    def execute(run: Run, variables: Mapping[str, str]) -> Result:
         if work.is_over:
             raise DeadlineError('not started before the deadline')
-        slot = slots.get()
-        try:
-            return execute_run(work.comparison, run, work.out, environment(slot, work.jobs), work.stop_at)
-        finally:
-            slots.put(slot)
+        return execute_run(work.comparison, run, work.out, variables, work.stop_at)
 
-    pool = ThreadPoolExecutor(max(work.jobs, 1))
-    try:
-        futures: dict[Future[Result], Run] = {pool.submit(execute, run): run for run in runs}
-        for future in as_completed(futures):
-            yield futures[future], future.result
-    except BaseException:
-        # An interrupt ends the running trainings, which resume later; those in the queue do not start.
-        pool.shutdown(wait=False, cancel_futures=True)
-        end_running_processes()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def environment(slot: int, jobs: int) -> dict[str, str]:
-    """Return environment variables that distribute simultaneous trainings over the GPUs, or over the CPU cores.
-
-    Args:
-        slot (int): Number of the training among the simultaneous ones.
-        jobs (int): Number of simultaneous trainings.
-
-    Returns:
-        dict[str, str]: The variables.
-    """
-    variables = dict(os.environ)
-    if torch.cuda.is_available():
-        visible = variables.get('CUDA_VISIBLE_DEVICES')
-        devices = visible.split(',') if visible else [str(index) for index in range(torch.cuda.device_count())]
-        variables['CUDA_VISIBLE_DEVICES'] = devices[slot % len(devices)]
-    elif jobs > 1:
-        variables.setdefault('OMP_NUM_THREADS', str(max(len(os.sched_getaffinity(0)) // jobs, 1)))
-    return variables
+    yield from execute_in_slots(work.jobs, runs, execute)
 
 
 def _progress_line(work: Queue, run: Run, result: Result, remaining: int) -> str:

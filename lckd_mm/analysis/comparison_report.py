@@ -10,17 +10,20 @@ from typing import Any
 from rich.console import Console
 
 from .comparison import Comparison
-from .comparison_plan import STAGES, Plan, Setting, make_plan, screening_mean, stage_runs
+from .comparison_course import steps_to_baseline
+from .comparison_plan import STAGES, Plan, make_plan, screening_mean, stage_runs
 from .comparison_plot import plot_comparison
 from .comparison_results import Result, ResultStore
+from .comparison_robustness import RobustnessStore
+from .comparison_robustness_plot import plot_robustness
+from .comparison_robustness_report import RobustnessReport, make_robustness_report
+from .comparison_robustness_tables import robustness_json, robustness_sentences
 from .comparison_settings import check_same_settings
 from .comparison_splits import describe_splits
-from .comparison_statistics import mean_and_deviation
+from .comparison_tables import make_tables
 from .comparison_verdict import (
     Results,
     Verdict,
-    format_interval,
-    format_p,
     iteration_time,
     make_verdicts,
     num_digits,
@@ -32,10 +35,6 @@ from .tables import markdown_table, print_table
 
 # Version of the schema of comparison.json, which docs/comparing.md describes.
 _FORMAT = 1
-
-_DIFFERENCES = "Differences by seed (p: Holm's, except in the first row)"
-
-Table = tuple[str, list[str], list[list[str]]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Report:
         verdicts: The comparisons of two variants each, the primary one first.
         splits: One sentence about the data.
         interval: Kind of the intervals.
+        robustness: The evaluations on corrupted images; None without complete ones.
     """
 
     comparison: Comparison
@@ -57,6 +57,7 @@ class Report:
     verdicts: list[Verdict]
     splits: str
     interval: str
+    robustness: RobustnessReport | None = None
 
     @property
     def digits(self) -> int:
@@ -90,7 +91,9 @@ def make_report(comparison: Comparison, store: ResultStore, interval: str = 't')
     for result in store.find_all(stage_runs(comparison, plan, 'confirmation')):
         results[result['variant']][result['seed']] = result
     verdicts = make_verdicts(comparison, plan, results, interval)
-    return Report(comparison, plan, results, verdicts, describe_splits(comparison), interval)
+    evaluations = RobustnessStore(comparison, store, store.path.parent).lines()
+    robustness = make_robustness_report(comparison, plan, evaluations, interval)
+    return Report(comparison, plan, results, verdicts, describe_splits(comparison), interval, robustness)
 
 
 def check_stale_results(comparison: Comparison, store: ResultStore) -> None:
@@ -109,7 +112,7 @@ def check_stale_results(comparison: Comparison, store: ResultStore) -> None:
 
 
 def write_report(report: Report, out: Path, command: Sequence[str] = ()) -> None:
-    """Print the report; write ``table.md``, ``comparison.json``, ``comparison.png`` and, after a screening, ``screening.json``.
+    """Print the report, and write its files: tables, ``comparison.json`` and plots.
 
     Args:
         report (Report): The report.
@@ -133,6 +136,9 @@ def write_report(report: Report, out: Path, command: Sequence[str] = ()) -> None
     if report.all_results:
         plot_comparison(report.comparison, report.results, report.verdicts, out / 'comparison.png')
         files.append('comparison.png')
+    if report.robustness is not None:
+        plot_robustness(report.robustness, out / 'robustness.png')
+        files.append('robustness.png')
     print(', '.join(str(out / name) for name in files))
 
 
@@ -156,86 +162,12 @@ def make_sentences(report: Report) -> list[str]:
     if plan.best is not None:
         sentences.append(f'The screening chose {plan.best.name} as the best of {comparison.confirm_best_of}.')
     sentences.append(report.splits)
+    if report.robustness is not None:
+        sentences += robustness_sentences(report.robustness)
     missing = [*plan.missing_screening, *(plan.missing_confirmation if plan.is_screened else ())]
     if missing:
         sentences.append(f'Not finished: {"; ".join(run.title for run in missing)}.')
     return sentences
-
-
-def make_tables(report: Report) -> list[Table]:
-    """Return the tables of values, of comparisons and of the screening.
-
-    Args:
-        report (Report): The report.
-
-    Returns:
-        list[Table]: Title, header and rows of each table.
-    """
-    split = next((r['report']['split'] for r in report.all_results), '')
-    values = [_value_row(report, setting) for setting in report.plan.confirmed]
-    header = ['variant', 'seeds', f'{report.comparison.metric}, {split}'.rstrip(', '), 's / iteration']
-    tables: list[Table] = [('Mean and standard deviation over the seeds', header, values)]
-    if report.verdicts:
-        header = ['variant', 'against', 'difference', '95 % interval', 'p', 'verdict', 'time ratio']
-        rows = [_verdict_row(verdict, report.digits) for verdict in report.verdicts]
-        tables.append((_DIFFERENCES, header, rows))
-    if report.plan.screened:
-        header = ['variant', 'setting', 'seeds', f'{report.comparison.metric}, {report.comparison.select_on}', 'chosen']
-        rows = [_screening_row(report, setting) for setting in report.plan.screened]
-        tables.append(('Screening', header, rows))
-    return tables
-
-
-def _value_row(report: Report, setting: Setting) -> list[str]:
-    runs = list(report.results[setting.variant.name].values())
-    if not runs:
-        return [setting.title, '0', '-', '-']
-    text = format_values([reported_value(run) for run in runs], report.digits)
-    return [setting.title, str(len(runs)), text, f'{mean_and_deviation([*map(iteration_time, runs)])[0]:.3f}']
-
-
-def format_values(values: Sequence[float], digits: int) -> str:
-    """Format mean and, for two or more values, sample standard deviation.
-
-    Args:
-        values (Sequence[float]): One or more values.
-        digits (int): Digits after the point.
-
-    Returns:
-        str: The text for a table.
-
-    Example:
-        >>> format_values([60.0, 62.0], 2), format_values([0.5], 4)
-        ('61.00 ± 1.41', '0.5000')
-    """
-    mean, deviation = mean_and_deviation(values)
-    return f'{mean:.{digits}f}' + ('' if deviation is None else f' ± {deviation:.{digits}f}')
-
-
-def _verdict_row(verdict: Verdict, digits: int) -> list[str]:
-    ratio = f'{verdict.time_ratio.mean:.3f}'
-    if verdict.time_ratio.low is not None:
-        ratio += f' ({format_interval(verdict.time_ratio, 3, sign="")})'
-    return [
-        verdict.variant,
-        verdict.reference,
-        f'{verdict.difference.mean:+.{digits}f}',
-        format_interval(verdict.difference, digits),
-        format_p(verdict.adjusted_p),
-        verdict.word,
-        ratio,
-    ]
-
-
-def _screening_row(report: Report, setting: Setting) -> list[str]:
-    values = report.plan.screened[setting]
-    known = [value for value in values.values() if value is not None]
-    text = format_values(known, num_digits(known)) if known else '-'
-    is_chosen = report.plan.chosen.get(setting.variant.name) == setting
-    is_confirmed = setting in report.plan.confirmed
-    options = ', '.join(setting.values) or 'default'
-    chosen = 'confirmed' if is_confirmed else 'best of its grid' if is_chosen else ''
-    return [setting.variant.name, options, f'{len(known)} of {len(values)}', text, chosen]
 
 
 def _screening(plan: Plan) -> list[dict[str, Any]]:
@@ -296,4 +228,6 @@ def as_json(report: Report, command: Sequence[str] = ()) -> dict[str, Any]:
         comparisons=[verdict.as_dict() for verdict in report.verdicts],
         sentences=make_sentences(report),
         screening=_screening(report.plan),
+        steps_to_baseline=steps_to_baseline(report.results, comparison.names[0], comparison.lower_is_better),
+        robustness=None if report.robustness is None else robustness_json(report.robustness),
     )

@@ -1,7 +1,7 @@
 """Verdicts: from the results of a comparison to sentences that say whether a variant helps."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from .comparison_statistics import (
     LEVEL,
     PairedEstimate,
     holm_adjust,
+    mean_and_deviation,
     paired_difference,
     paired_ratio,
     seeds_needed,
@@ -160,6 +161,24 @@ def num_digits(values: list[float]) -> int:
         (2, 4)
     """
     return 2 if any(abs(value) > 1.5 for value in values) else 4
+
+
+def format_values(values: Sequence[float], digits: int) -> str:
+    """Format mean and, for two or more values, sample standard deviation.
+
+    Args:
+        values (Sequence[float]): One or more values.
+        digits (int): Digits after the point.
+
+    Returns:
+        str: The text for a table.
+
+    Example:
+        >>> format_values([60.0, 62.0], 2), format_values([0.5], 4)
+        ('61.00 ± 1.41', '0.5000')
+    """
+    mean, deviation = mean_and_deviation(values)
+    return f'{mean:.{digits}f}' + ('' if deviation is None else f' ± {deviation:.{digits}f}')
 
 
 def format_interval(estimate: PairedEstimate, digits: int, sign: str = '+') -> str:

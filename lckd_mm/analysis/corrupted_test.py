@@ -16,8 +16,6 @@ from lckd_mm.errors import ConfigValueError
 CLEAN = ('none', 0)
 """Corruption and severity of the evaluation of the images as they are."""
 
-FILE = 'corruptions.jsonl'
-
 
 def corrupt_dataset(dataset: Mapping[str, Any], corruption: str, severity: int) -> dict[str, Any]:
     """Insert a corruption into the pipelines of a data set, directly after the image is loaded.
@@ -78,16 +76,20 @@ def select_split(cfg: Config, split: str) -> None:
         cfg.test_cfg = cfg.get('test_cfg') or dict()
 
 
-def add_metrics(runner: Runner, types: Sequence[str]) -> None:
+def add_metrics(runner: Runner, types: Sequence[str]) -> list[str]:
     """Add metrics to the evaluation of the test data.
 
     Args:
         runner (Runner): The runner.
         types (Sequence[str]): Types with default parameters, ``'mmrazor.Calibration'`` for example.
 
+    Returns:
+        list[str]: The prefixes of their names.
+
     Raises:
         ConfigValueError: A type is not in the registry.
     """
+    prefixes = []
     for name in types:
         with METRICS.switch_scope_and_registry(runner.default_scope.scope_name) as registry:
             if registry.get(name) is None:
@@ -97,9 +99,13 @@ def add_metrics(runner: Runner, types: Sequence[str]) -> None:
             metric = registry.build(dict(type=name))
         metric.dataset_meta = runner.test_evaluator.dataset_meta
         runner.test_evaluator.metrics.append(metric)
+        prefixes.append(metric.prefix or '')
+    return prefixes
 
 
-def evaluate_corruptions(runner: Runner, corruptions: Sequence[tuple[str, int]], path: Path) -> None:
+def evaluate_corruptions(
+    runner: Runner, corruptions: Sequence[tuple[str, int]], path: Path, added: Sequence[str] = ()
+) -> None:
     """Evaluate a model on the images as they are, then with each corruption.
 
     The model is built and loaded once. Each evaluation builds its data loader, and has the images corrupted while they are loaded.
@@ -108,7 +114,8 @@ def evaluate_corruptions(runner: Runner, corruptions: Sequence[tuple[str, int]],
         runner (Runner): The runner of the evaluation; its config has the data loader.
         corruptions (Sequence[tuple[str, int]]): Names and severities.
         path (Path): A file that receives one line of JSON for each evaluation as soon as it is finished: ``corruption``,
-            ``severity``, ``metrics`` and ``seconds``.
+            ``severity``, ``metrics``, ``added`` (the names of those with a prefix in ``added``) and ``seconds``.
+        added (Sequence[str]): Prefixes of metrics. Defaults to ().
     """
     if corruptions:
         check_imagecorruptions()
@@ -124,7 +131,13 @@ def evaluate_corruptions(runner: Runner, corruptions: Sequence[tuple[str, int]],
             runner.test_loop.dataloader = runner.build_dataloader({**loader, 'dataset': dataset}, seed=runner.seed)
             metrics = runner.test_loop.run()
         numbers = {name: float(value) for name, value in metrics.items() if _is_number(value)}
-        line = dict(corruption=corruption, severity=severity, metrics=numbers, seconds=time.monotonic() - start)
+        line = dict(
+            corruption=corruption,
+            severity=severity,
+            metrics=numbers,
+            added=[name for name in numbers if name.startswith(tuple(f'{prefix}/' for prefix in added))],
+            seconds=time.monotonic() - start,
+        )
         with path.open('a') as file:
             file.write(json.dumps(line) + '\n')
         # A caller reads the file after each line of the output.

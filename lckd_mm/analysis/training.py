@@ -17,6 +17,9 @@ from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError
 TRAIN_COMMAND = (sys.executable, '-u', '-W', 'ignore', '-m', 'lckd_mm', 'train')
 TEST_COMMAND = (sys.executable, '-u', '-W', 'ignore', '-m', 'lckd_mm', 'test')
 
+CORRUPTIONS_FILE = 'corruptions.jsonl'
+"""The file in its work directory to which ``test --corruptions`` appends a line for each evaluation."""
+
 # Seconds that a process has to end after SIGTERM.
 _GRACE = 10.0
 
@@ -90,6 +93,46 @@ def run_test(
         )
     metrics: dict[str, Any] = json.loads(files[-1].read_text())
     return metrics
+
+
+def run_corrupted_test(
+    config: str,
+    checkpoint: Path,
+    work_dir: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None,
+    on_result: Callable[[dict[str, Any]], None],
+    stop_at: float | None = None,
+) -> None:
+    """Evaluate a checkpoint on corrupted images in one process.
+
+    Args:
+        config (str): The config.
+        checkpoint (Path): The checkpoint.
+        work_dir (Path): The work directory; the output is appended to ``test.log`` in it.
+        arguments (Sequence[str]): Further arguments of ``test``, ``--corruptions`` among them.
+        environment (Mapping[str, str], optional): Environment variables; None for those of this process.
+        on_result (Callable): Receives the line of each evaluation as soon as it is finished: see
+            :func:`lckd_mm.analysis.corrupted_test.evaluate_corruptions`.
+        stop_at (float, optional): Value of ``time.monotonic()`` at which the evaluation is ended. Defaults to None.
+
+    Raises:
+        ConfigRuntimeError: The evaluation failed.
+        DeadlineError: The evaluation was ended at ``stop_at``.
+    """
+    path, num_read = work_dir / CORRUPTIONS_FILE, 0
+
+    def collect(_: str) -> None:
+        nonlocal num_read
+        # The last part is empty, or a line that is being written.
+        lines = path.read_text().split('\n')[:-1] if path.is_file() else []
+        for line in lines[num_read:]:
+            num_read += 1
+            on_result(json.loads(line))
+
+    command = [*TEST_COMMAND, config, str(checkpoint), '--work-dir', str(work_dir), *arguments]
+    _run_command(command, work_dir / 'test.log', environment, collect, stop_at)
+    collect('')
 
 
 @contextmanager

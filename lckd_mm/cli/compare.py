@@ -37,6 +37,7 @@ from lckd_mm.analysis.comparison_queue import (
 )
 from lckd_mm.analysis.comparison_report import check_stale_results, make_report, write_report
 from lckd_mm.analysis.comparison_results import ResultStore
+from lckd_mm.analysis.comparison_robustness import evaluate_robustness
 from lckd_mm.analysis.comparison_runs import clean_run, train_teacher
 from lckd_mm.analysis.comparison_slurm import SlurmExecutor
 from lckd_mm.analysis.comparison_splits import describe_splits, resolve_splits
@@ -66,15 +67,20 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     start = time.monotonic()
     args = make_parser(prog).parse(arguments)
     comparison = resolve_splits(make_comparison(args))
+    if args.robustness and (args.slurm is not None or args.executor not in (None, 'here')):
+        raise ConfigValueError('--robustness evaluates on this machine: run it without --slurm and --executor.')
     print(describe_splits(comparison))
     args.out.mkdir(parents=True, exist_ok=True)
     store = ResultStore(comparison, args.out)
     stop_at = None if args.deadline is None else start + 60 * args.deadline
     work = Queue(comparison, store, args.out, args.jobs, stop_at, args.stage, args.clean)
     outcome = Outcome([], [])
-    if args.report_only:
+    if args.report_only or args.robustness:
         check_stale_results(comparison, store)
-    else:
+    if args.robustness:
+        with _terminated_like_interrupted():
+            outcome = evaluate_robustness(work)
+    elif not args.report_only:
         with _terminated_like_interrupted():
             outcome = _train(work, make_executor(args), args.repeat)
     if args.clean:
@@ -155,7 +161,13 @@ def make_parser(prog: str | None = None) -> VerbParser:
     )
     parser.add_argument('--jobs', type=int, default=1, help='simultaneous trainings, which share the cores or the GPUs')
     parser.add_argument('--train-args', help='further arguments of train, in quotes: "--channels-last"')
-    parser.add_argument('--report-only', action='store_true', help='report existing results without training')
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument('--report-only', action='store_true', help='report existing results without training')
+    kind.add_argument(
+        '--robustness',
+        action='store_true',
+        help='evaluate the confirmed runs on corrupted images without training; see `robustness` in docs/comparing.md',
+    )
     parser.add_argument('--select-on', choices=SPLITS, help='split that selects; the default is val')
     parser.add_argument('--report-on', choices=SPLITS, help='split that is reported; the default is test')
     parser.add_argument('--interval', choices=INTERVALS, default='t', help='kind of the 95 %% intervals')

@@ -9,7 +9,8 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import HOOKS
 
 from lckd_mm.analysis.comparison import SPLITS
-from lckd_mm.analysis.corrupted_test import FILE, add_metrics, evaluate_corruptions, select_split
+from lckd_mm.analysis.corrupted_test import add_metrics, evaluate_corruptions, select_split
+from lckd_mm.analysis.training import CORRUPTIONS_FILE
 from lckd_mm.engine.corruptions import parse_corruptions
 from lckd_mm.errors import ConfigValueError
 
@@ -46,11 +47,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     runner = build_runner(cfg)
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    add_metrics(runner, args.add_metrics)
+    added = add_metrics(runner, args.add_metrics)
     if args.corruptions is None:
         runner.test()
     else:
-        evaluate_corruptions(runner, corruptions, Path(runner.work_dir) / FILE)
+        evaluate_corruptions(runner, corruptions, Path(runner.work_dir) / CORRUPTIONS_FILE, added)
 
 
 def make_parser(prog: str | None = None) -> VerbParser:
@@ -86,7 +87,7 @@ def make_parser(prog: str | None = None) -> VerbParser:
         nargs='*',
         metavar='NAME[:SEVERITY]',
         help='evaluate the images as they are, and with each of these corruptions of ImageNet-C: fog snow:3; without a severity with '
-        f'1, 3 and 5; the metrics are appended to {FILE} in the work directory',
+        f'1, 3 and 5; the metrics are appended to {CORRUPTIONS_FILE} in the work directory',
     )
     return parser
 

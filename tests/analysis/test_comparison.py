@@ -191,7 +191,7 @@ class TestTeacher:
         ('metric: acc\nvariants: [{config: a.py, grid: {x: 1}}]', ConfigTypeError, 'grid.x=1 is not a list'),
         ('metric: acc\nvariants: [{config: a.py, inherits_grid: 1}]', ConfigTypeError, '=1 is not a boolean'),
         ('metric: acc\nprimary: a\nvariants: [{config: a.py}]', ConfigTypeError, "primary='a' is not a pair"),
-        ('metric: acc\nseeds: [1, 1]\nvariants: [{config: a.py}]', ConfigValueError, 'contains a seed twice'),
+        ('metric: acc\nseeds: [1, 1]\nvariants: [{config: a.py}]', ConfigValueError, 'contains a number twice'),
         ('metric: acc\nscreening: {}\nvariants: [{config: a.py}]', ConfigValueError, "screening has no 'seeds'"),
         ('metric: acc\nscreening: {seed: 1}\nvariants: [{config: a.py}]', ConfigValueError, "'seed' is unknown"),
         ('metric: acc\nreport_on: best\nvariants: [{config: a.py}]', ConfigValueError, "report_on 'best' is unknown"),

@@ -6,7 +6,8 @@ import pytest
 from lckd_mm.analysis.comparison import Comparison, Variant
 from lckd_mm.analysis.comparison_plan import Plan, Setting
 from lckd_mm.analysis.comparison_plot import plot_comparison
-from lckd_mm.analysis.comparison_report import Report, make_sentences, make_tables
+from lckd_mm.analysis.comparison_report import Report, make_sentences
+from lckd_mm.analysis.comparison_tables import make_tables
 from lckd_mm.analysis.comparison_verdict import Verdict, list_pairs, make_verdicts, num_digits, verdict_sentence
 
 BASELINE = [30.0, 31.0, 32.0, 30.5, 31.5]

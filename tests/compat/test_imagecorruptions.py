@@ -54,7 +54,9 @@ def test_fog_is_the_same_as_with_the_removed_name_of_numpy() -> None:
 
 def test_package_is_imported_without_the_removed_modules() -> None:
     blocked = "import scipy.ndimage; sys.modules.update({'pkg_resources': None, 'scipy.ndimage.interpolation': None})"
-    check = "compat._apply_to('imagecorruptions'); import imagecorruptions; assert sys.modules.get('pkg_resources') is None"
+    check = (
+        "compat._apply_to('imagecorruptions'); import imagecorruptions; assert sys.modules.get('pkg_resources') is None"
+    )
     # `frost` reads its images with pkg_resources.
     frost = "import numpy as np; imagecorruptions.corrupt(np.zeros((32, 32, 3), np.uint8), 1, 'frost')"
     done = run_with_compat(f'{blocked}; {check}; {frost}')
