@@ -68,27 +68,20 @@ def robustness_tables(report: RobustnessReport) -> list[Table]:
             for d in report.differences
         ]
         tables.append(("Differences on corrupted images by seed (p: Holm's)", header, rows))
-    if report.further:
-        header = ['variant', 'metric', 'seeds', 'clean', *severities, 'mean']
+    for metric, courses in report.further.items():
+        digits = _digits(courses)
+        rows = [[variant, str(len(seeds)), *_cells(seeds, digits)] for variant, seeds in courses.items()]
+        tables.append(
+            (f'{metric}: mean over the corruptions', ['variant', 'seeds', 'clean', *severities, 'mean'], rows)
+        )
+        differences = [d for d in report.further_differences if d.metric == metric]
         rows = [
-            [variant, metric, str(len(seeds)), *_cells(seeds, _digits(courses))]
-            for metric, courses in report.further.items()
-            for variant, seeds in courses.items()
+            [d.variant, d.reference, 'clean' if d.severity == 0 else 'corrupted', *_estimate_cells(d, digits)]
+            for d in differences
         ]
-        tables.append(('Further metrics: mean over the corruptions', header, rows))
-    if report.further_differences:
-        header = ['variant', 'against', 'metric', 'images', 'difference', '95 % interval', 'p']
-        rows = [
-            [
-                d.variant,
-                d.reference,
-                d.metric,
-                'clean' if d.severity == 0 else 'corrupted',
-                *_estimate_cells(d, _digits(report.further[d.metric])),
-            ]
-            for d in report.further_differences
-        ]
-        tables.append(("Differences of the further metrics by seed (p: Holm's)", header, rows))
+        if rows:
+            header = ['variant', 'against', 'images', 'difference', '95 % interval', 'p']
+            tables.append((f"{metric}: differences by seed (p: Holm's)", header, rows))
     return tables
 
 

@@ -10,7 +10,8 @@ from lckd_mm.analysis import comparison_report, training
 from lckd_mm.analysis.comparison_results import read_results
 from lckd_mm.cli.compare import main
 
-# Writes the log of a training, and its checkpoint. The metric is gain + 10 * seed + epoch; the evaluation adds 100 to it.
+# Writes the log of a training, and its checkpoint. The metric is gain + 10 * seed + epoch; the evaluation adds 100 to it. A corruption
+# subtracts its severity times the length of its name.
 TRAINING = """
 import argparse, json, os, pathlib, sys, time
 parser = argparse.ArgumentParser()
@@ -49,8 +50,25 @@ parser.add_argument('config')
 parser.add_argument('checkpoint', type=pathlib.Path)
 parser.add_argument('--work-dir', type=pathlib.Path)
 parser.add_argument('--cfg-options', nargs='+', default=())
+parser.add_argument('--split')
+parser.add_argument('--add-metrics', nargs='+', default=())
+parser.add_argument('--corruptions', nargs='*')
 args = parser.parse_args()
 options = dict(option.split('=', 1) for option in args.cfg_options)
+if args.corruptions is not None:
+    start = float(args.checkpoint.read_text()) + 100
+    print('options', sorted(options), args.split, flush=True)
+    for text in ('none:0', *args.corruptions):
+        name, severity = text.split(':')
+        if text == options.get('fails_at'):
+            raise SystemExit(f'{text} failed')
+        metrics = {'acc': start - int(severity) * len(name), 'calibration/ece': start / 10 + int(severity)}
+        added = ['calibration/ece'] if args.add_metrics else []
+        line = dict(corruption=name, severity=int(severity), metrics=metrics, added=added, seconds=0.1)
+        with (args.work_dir / 'corruptions.jsonl').open('a') as file:
+            file.write(json.dumps(line) + chr(10))
+        print(text, flush=True)
+    raise SystemExit
 folder = args.work_dir / '20260101_000000'
 folder.mkdir(parents=True)
 value = float(args.checkpoint.read_text()) + 100 + float(options.get('shift', 0))
@@ -89,7 +107,8 @@ def install_fake_training(folder: Path, monkeypatch: pytest.MonkeyPatch, plots: 
         plots (bool): Whether comparisons are plotted, which takes a second. Defaults to False.
     """
     if not plots:
-        monkeypatch.setattr(comparison_report, 'plot_comparison', lambda *_: None)
+        for name in ('plot_comparison', 'plot_robustness'):
+            monkeypatch.setattr(comparison_report, name, lambda *_: None)
     for name, text in (('train', TRAINING), ('test', EVALUATION)):
         (folder / f'fake_{name}.py').write_text(text)
         monkeypatch.setattr(
