@@ -15,7 +15,7 @@ trap 'rm -rf "$folder"' EXIT
 for input in "$root"/requirements/*.in; do
     output="${input%.in}.txt"
     dependencies=()
-    case $(basename "$input") in openmmlab* | onedl*) dependencies=(--no-deps) ;; esac
+    case $(basename "$input") in openmmlab* | onedl* | robustness*) dependencies=(--no-deps) ;; esac
     "$folder/venv/bin/uv" pip compile "$input" --output-file "$output" --universal --python-version 3.10 \
         --generate-hashes --no-annotate --quiet --custom-compile-command 'bash tools/dev/lock_requirements.sh' \
         "${dependencies[@]}" "$@"
