@@ -1,5 +1,6 @@
 """The plot of the metric under corruptions of increasing severity."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def plot_robustness(report: RobustnessReport, path: Path) -> None:
                 d.difference for d in report.differences if (d.variant, d.reference) == pair and d.severity != MEAN
             ]
             estimates = [
-                (e.mean, 0.0 if e.low is None else e.mean - e.low, 0.0 if e.high is None else e.high - e.mean)
+                (e.mean, math.nan if e.low is None else e.mean - e.low, math.nan if e.high is None else e.high - e.mean)
                 for e in differences
             ]
             style = dict(color=colors[pair[0]], label=f'{pair[0]} against {pair[1]}', fmt=markers[index] + '-')
@@ -46,8 +47,8 @@ def plot_robustness(report: RobustnessReport, path: Path) -> None:
         axes[1].axhline(0, color='black', linewidth=1)
         better = 'lower' if report.comparison.lower_is_better else 'higher'
         axes[1].set(title='Paired differences', ylabel=f'difference of {metric} ({better} is better)')
-    for axis in axes:
-        axis.set(xlabel='severity (0: images as they are)', xticks=severities)
+    for axis, ticks in zip(axes, (severities, report.severities)):
+        axis.set(xlabel='severity (0: images as they are)' if 0 in ticks else 'severity', xticks=ticks)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.suptitle('point: mean over the seeds; bar: 95 % interval', fontsize=9)
@@ -60,7 +61,8 @@ def _offset(index: int, number: int) -> float:
 
 def _with_errors(mean: float, half: float | None) -> tuple[float, float, float]:
     # A single seed has no interval.
-    return mean, half or 0.0, half or 0.0
+    length = math.nan if half is None else half
+    return mean, length, length
 
 
 def _plot_line(
