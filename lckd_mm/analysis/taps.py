@@ -1,48 +1,17 @@
-"""The layers of a model that can be tapped, with their shapes, and suggestions of pairs for a student and a teacher."""
+"""Reports of the layers of a model that can be tapped, and of those that a distillation should tap."""
 
-import contextlib
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lckd_mm.errors import ConfigValueError
-from lckd_mm.models.distillers.probe import evaluating, probe_image
-from lckd_mm.models.recorders import PreActivationRecorder
 from lckd_mm.models.utils import build_model
 
 from .configs import load_config
+from .forward_trace import trace_model
 from .tables import print_table
-
-
-class Tap(NamedTuple):
-    """A layer that yields a feature map.
-
-    Attributes:
-        source: Name of the module.
-        data_idx: Index of the map if the module yields several; None if it yields one.
-        shape: (B, C, H, W), or (B, N, C) for tokens.
-        stride: Size of the image over size of the map; None for tokens that are not a square grid.
-        activation: Class name of the activation before which the map is recorded; empty if there is none.
-    """
-
-    source: str
-    data_idx: int | None
-    shape: tuple[int, ...]
-    stride: int | None
-    activation: str
-
-    @property
-    def config(self) -> str | dict[str, Any]:
-        """The entry for ``taps`` in a config."""
-        return self.source if self.data_idx is None else dict(source=self.source, data_idx=self.data_idx)
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return self.shape[1] if len(self.shape) == 4 else self.shape[2]
+from .tap_finder import Tap, make_tap
+from .tap_pairs import TapPairs
 
 
 def build_networks(configs: Sequence[str]) -> dict[str, nn.Module]:
@@ -65,12 +34,12 @@ def build_networks(configs: Sequence[str]) -> dict[str, nn.Module]:
     return {configs[0]: build_model(dict(cfg_path=configs[0]))}
 
 
-def find_taps(model: nn.Module, size: tuple[int, int], depth: int = 2) -> list[Tap]:
-    """Find the layers that yield feature maps.
+def list_layers(model: nn.Module, size: Sequence[int] | None = None, depth: int = 2) -> list[Tap]:
+    """List all layers that yield feature maps.
 
     Args:
         model (nn.Module): A model of OpenMMLab.
-        size (tuple[int, int]): Height and width of the probe image in pixels.
+        size (Sequence[int], optional): Height and width of the probe image in pixels, as in :func:`trace_model`. Defaults to None.
         depth (int): Maximum number of parts of a module name: 2 for ``backbone.layer1``. Containers that are never called, such as
             a ModuleList of stages, are not counted. Defaults to 2.
 
@@ -83,83 +52,17 @@ def find_taps(model: nn.Module, size: tuple[int, int], depth: int = 2) -> list[T
     Example:
         >>> model = nn.Sequential()
         >>> model.add_module('backbone', nn.Sequential(nn.Conv2d(3, 4, 1, stride=2), nn.ReLU()))
-        >>> [(tap.source, tap.channels, tap.stride, tap.activation) for tap in find_taps(model, (8, 8))]
-        [('backbone.0', 4, 2, ''), ('backbone.1', 4, 2, 'ReLU'), ('backbone', 4, 2, 'ReLU')]
+        >>> [(tap.source, tap.channels, tap.stride, tap.activation) for tap in list_layers(model, (8, 8))]
+        [('backbone', 4, 2, 'ReLU'), ('backbone.0', 4, 2, ''), ('backbone.1', 4, 2, 'ReLU')]
     """
-    called = _called_modules(model, size)
-    names = [name for name in called if _num_parts(name, set(called)) <= depth]
-    taps = []
-    for name, record, is_output in _record(model, names, size):
-        activation = '' if is_output else _last_activation(model.get_submodule(name))
-        parts = enumerate(record) if isinstance(record, (tuple, list)) else [(None, record)]
-        for index, part in parts:
-            if isinstance(part, Tensor) and part.dim() in (3, 4) and part.is_floating_point():
-                taps.append(Tap(name, index, tuple(part.shape), _stride(part, size), activation))
-    return taps
-
-
-def _called_modules(model: nn.Module, size: tuple[int, int]) -> list[str]:
-    """Return the names of the modules in the order in which they are called, each once."""
-    called: list[str] = []
-
-    def note(name: str) -> None:
-        called.append(name)
-
-    with _forward_hooks(model, [name for name, _ in model.named_modules() if name], lambda name, _: note(name)):
-        _run(model, size)
-    return list(dict.fromkeys(called))
-
-
-def _record(model: nn.Module, names: Iterable[str], size: tuple[int, int]) -> Iterator[tuple[str, Any, bool]]:
-    """Yield the name and the first record of each module, and whether the record is the module's output."""
-    recorders = {name: PreActivationRecorder(name) for name in names}
-    outputs: dict[str, Any] = {}
-    for recorder in recorders.values():
-        recorder.initialize(model)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_forward_hooks(model, recorders, outputs.setdefault))
-        for recorder in recorders.values():
-            stack.enter_context(recorder)
-        _run(model, size)
-    for name, recorder in recorders.items():
-        if recorder.data_buffer:
-            record = recorder.data_buffer[0]
-            yield name, record, not isinstance(record, Tensor) or record is outputs[name]
-
-
-@contextlib.contextmanager
-def _forward_hooks(model: nn.Module, names: Iterable[str], function: Any) -> Iterator[None]:
-    """Call ``function(name, output)`` after each call of the named modules within the context."""
-
-    def make_hook(name: str) -> Any:
-        # The result of a hook would replace the output, so None is returned.
-        def hook(*arguments: Any) -> None:
-            function(name, arguments[-1])
-
-        return hook
-
-    handles = [model.get_submodule(name).register_forward_hook(make_hook(name)) for name in names]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _run(model: nn.Module, size: tuple[int, int]) -> None:
-    image = probe_image(model, size)
-    with torch.no_grad(), evaluating(model):
-        extract_feat: Any = getattr(model, 'extract_feat', None)
-        if extract_feat is not None:
-            try:
-                extract_feat(image)
-            except Exception as error:
-                raise ConfigValueError(
-                    f'the model does not run on an image of {size} pixels ({error}): set another size with --size.'
-                ) from error
-        # A head can fail because it needs annotations; the layers before it have been called.
-        with contextlib.suppress(Exception):
-            model(image)
+    calls = [call for call in trace_model(model, size).walk() if call.name]
+    called = {call.name for call in calls}
+    return [
+        make_tap(call, feature)
+        for call in calls
+        if call.record_idx == 0 and _num_parts(call.name, called) <= depth
+        for feature in call.maps
+    ]
 
 
 def _num_parts(name: str, called: set[str]) -> int:
@@ -168,90 +71,113 @@ def _num_parts(name: str, called: set[str]) -> int:
     return sum('.'.join(parts[:n]) in called or n in (1, len(parts)) for n in range(1, len(parts) + 1))
 
 
-def _last_activation(module: nn.Module) -> str:
-    names = [
-        type(child).__name__
-        for child in module.modules()
-        if type(child).__module__.startswith(('torch.nn.modules.activation', 'mmcv'))
-    ]
-    activations = [name for name in names if name.endswith(('LU', 'ish', 'Swish'))]
-    return activations[-1] if activations else 'activation'
+def print_layers(title: str, taps: Sequence[Tap]) -> None:
+    """Print a table of layers.
 
-
-def _stride(feature: Tensor, size: tuple[int, int]) -> int | None:
-    if feature.dim() == 4:
-        return round(size[0] / feature.shape[2])
-    side = math.isqrt(feature.shape[1])
-    is_square = side * side == feature.shape[1] and size[0] == size[1]
-    return round(size[0] / side) if is_square else None
+    Args:
+        title (str): The title.
+        taps (Sequence[Tap]): The layers.
+    """
+    rows = [[_name(tap), _shape(tap), str(tap.stride), _grid(tap), tap.activation] for tap in taps]
+    header = ['tap', 'shape', 'stride', 'grid', 'recorded before']
+    print_table(title, header, rows, width=110, justify=['left', 'right', 'right', 'right', 'left'])
 
 
 def print_taps(title: str, taps: Sequence[Tap]) -> None:
-    """Print a table of taps.
+    """Print the taps of one model with the reasons, and as part of a config.
 
     Args:
         title (str): The title.
         taps (Sequence[Tap]): The taps.
-    """
-    rows = []
-    for tap in taps:
-        name = tap.source if tap.data_idx is None else f'{tap.source}, data_idx={tap.data_idx}'
-        rows.append([name, ' x '.join(map(str, tap.shape[1:])), str(tap.stride or '-'), tap.activation])
-    header = ['tap', 'shape', 'stride', 'recorded before']
-    print_table(title, header, rows, width=100, justify=['left', 'right', 'right', 'left'])
-
-
-def suggest_pairs(student: Sequence[Tap], teacher: Sequence[Tap]) -> list[tuple[Tap, Tap]]:
-    """Pair the last backbone layer of the student with that of the teacher at each stride that both networks have.
-
-    Args:
-        student (Sequence[Tap]): The student's taps.
-        teacher (Sequence[Tap]): The teacher's taps.
-
-    Returns:
-        list[tuple[Tap, Tap]]: The pairs by increasing stride. Strides below 4 are omitted if two others remain, since those
-        layers have a small receptive field.
-
-    Raises:
-        ConfigValueError: The backbones have fewer than two strides in common.
 
     Example:
-        >>> taps = [Tap(f'backbone.layer{i}', None, (1, 8, 8, 8), 2**i, '') for i in (1, 2, 3)]
-        >>> [pair[0].source for pair in suggest_pairs(taps, taps)]
-        ['backbone.layer2', 'backbone.layer3']
-    """
-    last_student, last_teacher = (
-        {tap.stride: tap for tap in taps if tap.stride is not None and tap.source.startswith('backbone.')}
-        for taps in (student, teacher)
-    )
-    strides = sorted(set(last_student) & set(last_teacher))
-    if len(strides) < 2:
-        raise ConfigValueError(
-            f'the two backbones have the strides {strides} in common, but a pair of taps needs two: choose as many taps for the '
-            'student as for the teacher from the tables above.'
-        )
-    late = [stride for stride in strides if stride >= 4]
-    return [(last_student[stride], last_teacher[stride]) for stride in (late if len(late) > 1 else strides)]
-
-
-def print_pairs(pairs: Sequence[tuple[Tap, Tap]]) -> None:
-    """Print pairs of taps as part of a config.
-
-    Args:
-        pairs (Sequence[tuple[Tap, Tap]]): Taps of student and teacher.
-
-    Example:
-        >>> tap = Tap('backbone.layer1', None, (1, 64, 56, 56), 4, 'ReLU')
-        >>> print_pairs([(tap, tap._replace(shape=(1, 256, 56, 56)))])
-        Suggestion: the last layers at the common strides (channels 64 to 256)
+        >>> from lckd_mm.spectral import Grid
+        >>> print_taps('my_model.py', [Tap('layer1', None, 0, (1, 64, 56, 56), 4, Grid(56, 56), 'ReLU', 'last map at stride 4')])
+        my_model.py
+          layer1: 64 x 56 x 56, stride 4, grid 56 x 56: last map at stride 4
         model = dict(distiller=dict(
-            student_taps=['backbone.layer1'],
-            teacher_taps=['backbone.layer1'],
+            taps=['layer1'],
         ))
     """
-    channels = ', '.join(f'{student.channels} to {teacher.channels}' for student, teacher in pairs)
-    print(f'Suggestion: the last layers at the common strides (channels {channels})')
+    print(title)
+    for tap in taps:
+        print(f'  {_describe(tap)}')
+    _print_config(taps=[tap.config for tap in taps])
+
+
+def print_pairs(found: TapPairs) -> None:
+    """Print pairs of taps with the reasons, and as part of a config; then the layers of other losses.
+
+    Args:
+        found (TapPairs): The result of :func:`find_pairs`.
+
+    Example:
+        >>> from lckd_mm.spectral import Grid
+        >>> tap = Tap('backbone.layer1', None, 0, (1, 64, 56, 56), 4, Grid(56, 56), 'ReLU', 'last map at stride 4 before its ReLU')
+        >>> print_pairs(TapPairs([(tap, tap._replace(shape=(1, 256, 56, 56)))], [], False, ('neck', (8, 16)), ('head.fc', 'head.fc')))
+        Taps at equal strides
+          student backbone.layer1: 64 x 56 x 56, stride 4, grid 56 x 56: last map at stride 4 before its ReLU
+          teacher backbone.layer1: 256 x 56 x 56, stride 4, grid 56 x 56: last map at stride 4 before its ReLU
+        model = dict(distiller=dict(
+            taps=['backbone.layer1'],
+        ))
+        The feature pyramids have equal strides, (8, 16): dict(type='pkd', taps=['neck']) compares their levels.
+        The class scores, head.fc of the student and head.fc of the teacher, are compared by 'kd', 'dkd' and 'dist', without taps.
+    """
+    title = 'Taps in order, since few strides are equal; only the Lipschitz loss compares maps of different sizes'
+    print(title if found.in_order else 'Taps at equal strides')
+    for student, teacher in found.pairs:
+        print(f'  student {_describe(student)}\n  teacher {_describe(teacher)}')
+    for tap in found.unpaired:
+        print(f'  without a counterpart: {_describe(tap)}')
+    configs = [[tap.config for tap in taps] for taps in zip(*found.pairs)]
+    if configs[0] == configs[1]:
+        _print_config(taps=configs[0])
+    else:
+        _print_config(student_taps=configs[0], teacher_taps=configs[1])
+    if found.pyramid is not None:
+        name, strides = found.pyramid
+        print(
+            f"The feature pyramids have equal strides, {strides}: dict(type='pkd', taps=[{name!r}]) compares their levels."
+        )
+    if found.logits is not None:
+        student_layer, teacher_layer = found.logits
+        print(
+            f'The class scores, {student_layer} of the student and {teacher_layer} of the teacher, are compared by '
+            "'kd', 'dkd' and 'dist', without taps."
+        )
+
+
+def _print_config(**taps: list[Any]) -> None:
     print('model = dict(distiller=dict(')
-    print(f'    student_taps={[student.config for student, _ in pairs]},')
-    print(f'    teacher_taps={[teacher.config for _, teacher in pairs]},')
+    for name, entries in taps.items():
+        texts = [_config_text(entry) for entry in entries]
+        if all(isinstance(entry, str) for entry in entries):
+            print(f'    {name}=[{", ".join(texts)}],')
+        else:
+            print(f'    {name}=[', *(f'        {text},' for text in texts), '    ],', sep='\n')
     print('))')
+
+
+def _config_text(entry: str | dict[str, Any]) -> str:
+    if isinstance(entry, str):
+        return repr(entry)
+    return f'dict({", ".join(f"{key}={value!r}" for key, value in entry.items())})'
+
+
+def _describe(tap: Tap) -> str:
+    return f'{_name(tap)}: {_shape(tap)}, stride {tap.stride}, grid {_grid(tap)}: {tap.reason}'
+
+
+def _name(tap: Tap) -> str:
+    indices = {} if isinstance(tap.config, str) else tap.config
+    return ', '.join([tap.source, *(f'{key}={value}' for key, value in indices.items() if key != 'source')])
+
+
+def _shape(tap: Tap) -> str:
+    return ' x '.join(map(str, tap.shape[1:]))
+
+
+def _grid(tap: Tap) -> str:
+    prefix = f' + {tap.grid.num_prefix}' if tap.grid.num_prefix else ''
+    return f'{tap.grid.height} x {tap.grid.width}{prefix}'

@@ -1,8 +1,9 @@
-"""List the layers of a model that can be tapped, with their shapes; for a student and a teacher, suggest pairs.
+"""Find the layers at which a distillation compares a student with a teacher, with their shapes and the reasons.
 
-    python -m lckd_mm taps my_detector.py --size 512 512
     python -m lckd_mm taps my_student.py my_teacher.py
     python -m lckd_mm taps my_distillation.py
+    python -m lckd_mm taps my_detector.py --size 512 512
+    python -m lckd_mm taps my_detector.py --depth 3
 
 A config is a path, or a config of an installed package: mmdet::retinanet/retinanet_r50_fpn_1x_coco.py. Nothing is downloaded.
 """
@@ -10,7 +11,9 @@ A config is a path, or a config of an installed package: mmdet::retinanet/retina
 import logging
 from collections.abc import Sequence
 
-from lckd_mm.analysis.taps import build_networks, find_taps, print_pairs, print_taps, suggest_pairs
+from lckd_mm.analysis.tap_finder import find_taps
+from lckd_mm.analysis.tap_pairs import find_pairs
+from lckd_mm.analysis.taps import build_networks, list_layers, print_layers, print_pairs, print_taps
 
 from .parser import VerbParser
 
@@ -27,19 +30,27 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         'configs', nargs='+', metavar='CONFIG', help='one model, a distillation, or a student and a teacher'
     )
     parser.add_argument(
-        '--size', nargs=2, type=int, default=(224, 224), metavar=('HEIGHT', 'WIDTH'), help='image in pixels'
+        '--size',
+        nargs=2,
+        type=int,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='image in pixels; default: one that the model takes',
     )
     parser.add_argument(
-        '--depth', type=int, default=2, help='maximum number of parts of a name: 3 for the blocks of a stage'
+        '--depth', type=int, help='list all layers whose names have at most so many parts: 3 for the blocks of a stage'
     )
     args = parser.parse(arguments)
     if len(args.configs) > 2:
         parser.error(f'{len(args.configs)} configs are too many: give one, or a student and a teacher.')
     # Warnings about missing checkpoints are irrelevant, since only shapes are read.
     logging.disable(logging.WARNING)
-    taps = {}
-    for name, model in build_networks(args.configs).items():
-        taps[name] = find_taps(model, tuple(args.size), args.depth)
-        print_taps(f'{name}, image of {args.size[0]} x {args.size[1]}', taps[name])
-    if len(taps) == 2:
-        print_pairs(suggest_pairs(*taps.values()))
+    networks = build_networks(args.configs)
+    if args.depth is not None:
+        for name, model in networks.items():
+            print_layers(name, list_layers(model, args.size, args.depth))
+    elif len(networks) == 2:
+        student, teacher = networks.values()
+        print_pairs(find_pairs(student, teacher, args.size))
+    else:
+        for name, model in networks.items():
+            print_taps(name, find_taps(model, args.size, trained=True))

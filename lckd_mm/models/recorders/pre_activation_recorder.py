@@ -6,7 +6,7 @@ from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
 from mmrazor.registry import TASK_UTILS
 from torch import Tensor, nn
 
-_ACTIVATIONS = (
+ACTIVATIONS = (
     nn.CELU,
     nn.ELU,
     nn.GELU,
@@ -69,7 +69,7 @@ class PreActivationRecorder(ModuleOutputsRecorder):
             while isinstance(module, nn.Sequential) and len(module):
                 module = module[-1]
             for activation in module.modules() if module is not None else ():
-                if isinstance(activation, _ACTIVATIONS):
+                if isinstance(activation, ACTIVATIONS):
                     if hasattr(activation, 'inplace'):
                         activation.inplace = False
                     activation.register_forward_hook(self._note_activation)

@@ -1,0 +1,146 @@
+"""Pairs of taps of a student and a teacher, and the layers of other distillation losses."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from lckd_mm.errors import ConfigValueError
+from lckd_mm.models.recorders.logits_recorder import find_logits
+
+from .forward_trace import Call, image_size, trace_model
+from .tap_finder import Tap, select_taps, spread
+
+
+class TapPairs(NamedTuple):
+    """The layers at which a distillation compares a student with a teacher.
+
+    Attributes:
+        pairs: Taps of student and teacher, from first to last.
+        unpaired: Taps without a counterpart.
+        in_order: Whether the taps are paired in order, at different strides.
+        pyramid: Name of the neck and its strides, if both networks have one with the same strides; else None.
+        logits: Names of the layers that compute the class scores of student and teacher, if they have as many classes; else None.
+    """
+
+    pairs: list[tuple[Tap, Tap]]
+    unpaired: list[Tap]
+    in_order: bool
+    pyramid: tuple[str, tuple[int, ...]] | None
+    logits: tuple[str, str] | None
+
+
+def find_pairs(student: nn.Module, teacher: nn.Module, size: Sequence[int] | None = None) -> TapPairs:
+    """Find the layers at which a distillation compares a student with a teacher.
+
+    The taps of both networks are those of :func:`find_taps`. Frozen layers of the student are no taps.
+
+    Args:
+        student (nn.Module): The student.
+        teacher (nn.Module): The teacher.
+        size (Sequence[int], optional): As in :func:`trace_model`. Defaults to None.
+
+    Returns:
+        TapPairs: The layers.
+
+    Raises:
+        ConfigValueError: As in :func:`find_taps` and :func:`pair_taps`.
+
+    Example:
+        >>> def network(channels):
+        ...     return nn.Sequential(nn.Conv2d(3, channels, 3, stride=2), nn.Conv2d(channels, 8, 3, stride=2))
+        >>> [(student.source, teacher.channels) for student, teacher in find_pairs(network(4), network(6)).pairs]
+        [('0', 6), ('1', 8)]
+    """
+    roots = _trace_both(student, teacher, size)
+    taps = select_taps(student, roots[0], trained=True), select_taps(teacher, roots[1])
+    pairs = pair_taps(*taps)
+    paired = [tap for pair in pairs for tap in pair]
+    return TapPairs(
+        pairs=pairs,
+        unpaired=[tap for tap in (*taps[0], *taps[1]) if tap not in paired],
+        in_order=any(first.stride != second.stride for first, second in pairs),
+        pyramid=_common_pyramid(student, teacher, *roots),
+        logits=_common_logits(student, teacher),
+    )
+
+
+def _trace_both(student: nn.Module, teacher: nn.Module, size: Sequence[int] | None) -> tuple[Call, Call]:
+    """Trace both networks, on images of one size if they take one."""
+    student_root = trace_model(student, size)
+    teacher_root = trace_model(teacher, size, image_size(student_root))
+    if image_size(teacher_root) != image_size(student_root):
+        student_root = trace_model(student, size, image_size(teacher_root))
+    return student_root, teacher_root
+
+
+def pair_taps(student: Sequence[Tap], teacher: Sequence[Tap]) -> list[tuple[Tap, Tap]]:
+    """Pair the taps of a student with those of a teacher at equal strides, evenly where a stride has several.
+
+    Taps at a stride that only one network has are left out. If that leaves out more than one tap of the network with fewer taps, the taps
+    are paired in order: the Lipschitz loss compares the norms of two networks, not their maps, and needs no equal strides.
+
+    Args:
+        student (Sequence[Tap]): The student's taps.
+        teacher (Sequence[Tap]): The teacher's taps.
+
+    Returns:
+        list[tuple[Tap, Tap]]: The pairs by increasing stride.
+
+    Raises:
+        ConfigValueError: A network has fewer than two taps.
+
+    Example:
+        >>> from lckd_mm.spectral import Grid
+        >>> blocks = [Tap(f'layers.{i}', None, 0, (1, 64, 8), 16, Grid(8, 8), '') for i in range(4)]
+        >>> stages = [tap._replace(source=f'stage{i}') for i, tap in enumerate(blocks[:2])]
+        >>> [(a.source, b.source) for a, b in pair_taps(blocks, stages)]
+        [('layers.1', 'stage0'), ('layers.3', 'stage1')]
+        >>> stages = [tap._replace(stride=4 * 2**i) for i, tap in enumerate(stages)]
+        >>> [(a.source, b.stride) for a, b in pair_taps(blocks, stages)]
+        [('layers.1', 4), ('layers.3', 8)]
+    """
+    for role, taps in (('student', student), ('teacher', teacher)):
+        if len(taps) < 2:
+            raise ConfigValueError(
+                f'the {role} has {len(taps)} taps {[tap.source for tap in taps]}, but the Lipschitz loss needs two: name layers of your '
+                'choice as `student_taps` and `teacher_taps`; `python -m lckd_mm taps FILE --depth 3` lists them.'
+            )
+    pairs: list[tuple[Tap, Tap]] = []
+    for stride in sorted({tap.stride for tap in student}):
+        sides = [[tap for tap in taps if tap.stride == stride] for taps in (student, teacher)]
+        count = min(map(len, sides))
+        if count:
+            pairs += zip(*(spread(side, count) for side in sides))
+    count = min(len(student), len(teacher))
+    if len(pairs) < max(2, count - 1):
+        return list(zip(spread(student, count), spread(teacher, count)))
+    return pairs
+
+
+def _common_pyramid(
+    student: nn.Module, teacher: nn.Module, student_root: Call, teacher_root: Call
+) -> tuple[str, tuple[int, ...]] | None:
+    levels = [_pyramid_strides(model, root) for model, root in ((student, student_root), (teacher, teacher_root))]
+    return ('neck', levels[0]) if len(levels[0]) > 1 and levels[0] == levels[1] else None
+
+
+def _pyramid_strides(model: nn.Module, root: Call) -> tuple[int, ...]:
+    """Return the strides of the levels of a model's neck; empty if it has none, or if a level is no feature map."""
+    neck = getattr(model, 'neck', None)
+    call = next((call for call in root.walk() if call.module is neck and call.outputs), None)
+    levels = [] if call is None else [tensor for _, tensor, _ in call.outputs]
+    if any(level.dim() != 4 for level in levels):
+        return ()
+    height = image_size(root)[0]
+    return tuple(round(height / level.shape[2]) for level in levels)
+
+
+def _common_logits(student: nn.Module, teacher: nn.Module) -> tuple[str, str] | None:
+    try:
+        names = find_logits(student), find_logits(teacher)
+    except ConfigValueError:
+        return None
+    layers = student.get_submodule(names[0]), teacher.get_submodule(names[1])
+    counts = {getattr(layer, 'out_features', getattr(layer, 'out_channels', None)) for layer in layers}
+    return names if len(counts) == 1 else None
