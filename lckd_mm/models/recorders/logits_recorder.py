@@ -44,7 +44,8 @@ def find_logits(model: nn.Module) -> str:
     Raises:
         ConfigValueError: There is none.
     """
-    for head_name, head in model.named_modules():
+    # A model can have the number of classes of its head, which is one of several: those of a segmentor are the last modules.
+    for head_name, head in sorted(model.named_modules(), key=lambda item: item[1] is model):
         num_classes = getattr(head, 'num_classes', None)
         if not isinstance(num_classes, int):
             continue
