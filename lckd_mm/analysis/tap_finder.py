@@ -19,6 +19,8 @@ from .forward_trace import Call, FeatureMap, trace_model
 # The paper has three taps on CIFAR and four on ImageNet (section 4.1): the stages of a network.
 MAX_TAPS = 4
 _MIN_TAPS = 2
+# The stride of the first stage of the ImageNet networks of the paper. Earlier layers have a small receptive field.
+_LATE_STRIDE = 4
 
 T = TypeVar('T')
 
@@ -236,6 +238,8 @@ def _choose_stages(units: list[_Unit]) -> list[tuple[_Unit, str]]:
     if len(by_stride) >= MAX_TAPS:
         return [(by_stride[stride][-1], f'last map at stride {stride}') for stride in sorted(by_stride)[-MAX_TAPS:]]
     stages = [stage for stride in sorted(by_stride) for stage in _stages(by_stride[stride])]
+    late = [stage for stage in stages if stage[-1].feature.stride >= _LATE_STRIDE]
+    stages = late if len(late) >= MAX_TAPS else stages
     last_stages = {stage[-1].feature.stride: stage for stage in stages}
     if len(stages) == 1:
         total = len(stages[0])
@@ -336,7 +340,7 @@ def _too_few(backbone: Call, units: list[_Unit], chosen: list[Any]) -> str:
     if unknown and not units:
         reason = f'height and width of its tokens ({unknown[0]!r}) do not follow from the size of the image'
     elif len(units) >= _MIN_TAPS:
-        reason = 'the other maps are frozen or detached'
+        reason = 'its other maps are frozen or detached'
     else:
         reason = f'it yields {len(units)} feature maps (B, C, H, W) or (B, N, C)'
     return (

@@ -1,5 +1,7 @@
 """A check that stock models can be distilled: taps are found, and one step of a self-distillation reaches the backbone."""
 
+import contextlib
+import copy
 import json
 import multiprocessing
 import time
@@ -15,6 +17,7 @@ from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigError
+from lckd_mm.models.distillers.network_taps import NetworkTaps
 from lckd_mm.models.utils import build_model
 
 from .forward_trace import image_size, trace_model
@@ -24,6 +27,7 @@ from .tap_finder import Tap, select_taps
 # Parts of a model that compute features, and parts that read them.
 _PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'rpn_head', 'bbox_head', 'mask_head', 'roi_head', 'head')
 _BATCH_SIZE = 2
+_STATUSES = ('works', 'refused', 'fails', 'not built')
 
 
 def read_model(path: Path) -> dict[str, Any]:
@@ -36,7 +40,7 @@ def read_model(path: Path) -> dict[str, Any]:
         dict: The model config, with its scope.
     """
     cfg = Config.fromfile(path)
-    model: dict[str, Any] = without_weights(cfg.model)
+    model: dict[str, Any] = without_weights(cfg['model'])
     if cfg.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     # Some files leave out the scope, which the package implies.
@@ -61,11 +65,12 @@ def without_weights(part: Any) -> Any:
     return type(part)(map(without_weights, part)) if isinstance(part, (list, tuple)) else part
 
 
-def distillation_step(model: Mapping[str, Any]) -> tuple[list[Tap], Tensor]:
-    """Find the taps of a model, build its distillation into a model of the same config, and take a step without annotations.
+def distillation_step(student: BaseModel, teacher: BaseModel) -> tuple[list[Tap], Tensor]:
+    """Find the taps of a model, build its distillation from a model of the same config, and take a step without annotations.
 
     Args:
-        model (Mapping): The model config, with its scope.
+        student (BaseModel): The model.
+        teacher (BaseModel): A model of the same config with other weights.
 
     Returns:
         tuple[list[Tap], Tensor]: The taps, and the norm of the gradient of the Lipschitz loss with respect to the student's backbone.
@@ -73,14 +78,13 @@ def distillation_step(model: Mapping[str, Any]) -> tuple[list[Tap], Tensor]:
     Raises:
         ConfigError: The model is refused.
     """
-    with DefaultScope.overwrite_default_scope(model['_scope_']):
-        student, teacher = (build_model(dict(without_weights(model))) for _ in range(2))
     root = trace_model(student)
     size, taps = image_size(root), select_taps(student, root, trained=True)
+    shape = tuple(root.arguments[0].shape[1:])
     # The graph of the traced forward pass is as large as the student's activations.
     del root
     distiller = dict(
-        type='LipschitzDistiller', taps=[tap.config for tap in taps], losses=['lipschitz'], probe_size=size
+        type='LipschitzDistiller', taps=[tap.config for tap in taps], losses=['lipschitz'], probe_inputs=shape
     )
     distillation = MODELS.build(
         dict(
@@ -91,24 +95,32 @@ def distillation_step(model: Mapping[str, Any]) -> tuple[list[Tap], Tensor]:
             allow_random_teacher=True,
         )
     )
-    return taps, _backward(distillation, size)
+    return taps, _backward(distillation, torch.rand(_BATCH_SIZE, *shape), size)
 
 
-def _backward(distillation: BaseModel, size: tuple[int, int]) -> Tensor:
-    student = distillation.architecture
-    first_layer = next(module for module in student.modules() if isinstance(module, nn.Conv2d))
-    images = torch.rand(_BATCH_SIZE, first_layer.in_channels, *size, generator=torch.Generator().manual_seed(0))
+def _backward(distillation: BaseModel, images: Tensor, size: tuple[int, int]) -> Tensor:
     distillation.train()
-    distiller = distillation.distiller
+    student, distiller = distillation.architecture, distillation.distiller
     with distiller.student_recorders, distiller.teacher_recorders:
-        getattr(student, 'extract_feat', student)(images)
+        _run_backbone(student, distiller.network_taps[True], images)
         with torch.no_grad():
-            getattr(distillation.teacher, 'extract_feat', distillation.teacher)(images)
+            _run_backbone(distillation.teacher, distiller.network_taps[False], images)
     loss = torch.stack(list(distiller.compute_distill_losses(image_size=size).values())).sum()
     loss.backward()
     parameters = list(getattr(student, 'backbone', student).parameters())
     norms = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
     return torch.stack(norms).norm() if norms else torch.zeros(())
+
+
+def _run_backbone(model: nn.Module, taps: NetworkTaps, images: Tensor) -> None:
+    extract_feat = getattr(model, 'extract_feat', None)
+    if extract_feat is not None:
+        # A neck can have operations that do not run on this device; only the backbone is needed.
+        with contextlib.suppress(Exception):
+            extract_feat(images)
+    if not all(map(taps.is_recorded, taps.taps)):
+        taps.clear()
+        getattr(model, 'backbone', model)(images)
 
 
 def combination(model: Mapping[str, Any]) -> str:
@@ -138,17 +150,34 @@ def check_model(path: Path) -> dict[str, Any]:
         path (Path): A config of an OpenMMLab package.
 
     Returns:
-        dict: ``status``, which is ``'works'``, ``'refused'`` (with the sentence as ``message``) or ``'fails'``; and ``taps``.
+        dict: ``status``, which is ``'works'``, ``'refused'`` (with the sentence as ``message``), ``'fails'`` or ``'not built'``, if the
+        package cannot build the model; and ``taps``.
+
+    Example:
+        >>> from lckd_mm.analysis.stock_configs import stock_configs
+        >>> path = next(path for path in stock_configs(['mmpretrain']) if path.name == 'mobilenet-v3-small-050_8xb128_in1k.py')
+        >>> check_model(path)['taps'][0]
+        'backbone.layer1 at 4: last map at stride 4'
     """
     try:
-        taps, gradient = distillation_step(read_model(path))
+        model = read_model(path)
+        with DefaultScope.overwrite_default_scope(model['_scope_']):
+            student, teacher = (build_model(copy.deepcopy(model)) for _ in range(2))
+    except Exception as error:
+        return dict(status='not built', message=_describe(error))
+    try:
+        taps, gradient = distillation_step(student, teacher)
     except ConfigError as error:
         return dict(status='refused', message=str(error))
     except Exception as error:
-        return dict(status='fails', message=f'{type(error).__name__}: {" ".join(str(error).split())[:300]}')
+        return dict(status='fails', message=_describe(error))
     if not float(gradient) > 0:
         return dict(status='fails', message=f'the gradient at the backbone is {float(gradient)}')
     return dict(status='works', taps=[f'{tap.config} at {tap.stride}: {tap.reason}' for tap in taps])
+
+
+def _describe(error: Exception) -> str:
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
 
 
 def walk_zoo(paths: Iterable[Path], results: Path, timeout: float = 180) -> Iterator[dict[str, Any]]:
@@ -168,8 +197,11 @@ def walk_zoo(paths: Iterable[Path], results: Path, timeout: float = 180) -> Iter
         name = '/'.join(path.parts[-3:])
         try:
             kind = f'{path.parts[-5] if len(path.parts) > 4 else ""}: {combination(read_model(path))}'
+        except KeyError:
+            # A file of a schedule or of test-time augmentation.
+            continue
         except Exception as error:
-            kind, result = name, dict(status='fails', message=f'{type(error).__name__}: {error}')
+            kind, result = name, dict(status='not built', message=_describe(error))
         else:
             result = {} if kind in known else _check_apart(path, timeout)
         if kind not in known:
@@ -208,13 +240,13 @@ def summarize(records: Iterable[Mapping[str, Any]]) -> str:
 
     Example:
         >>> print(summarize([dict(status='works'), dict(status='fails', message='KeyError: 1', config='a.py')]))
-        2 combinations: 1 work, 0 refused, 1 fail
+        2 combinations: works: 1, refused: 0, fails: 1, not built: 0
         fails: a.py: KeyError: 1
     """
     records = list(records)
-    counts = {status: sum(record['status'] == status for record in records) for status in ('works', 'refused', 'fails')}
+    counts = {status: sum(record['status'] == status for record in records) for status in _STATUSES}
     lines = [
         f'{record["status"]}: {record["config"]}: {record["message"]}' for record in records if 'message' in record
     ]
-    title = f'{len(records)} combinations: {counts["works"]} work, {counts["refused"]} refused, {counts["fails"]} fail'
+    title = f'{len(records)} combinations: ' + ', '.join(f'{status}: {count}' for status, count in counts.items())
     return '\n'.join([title, *sorted(lines)])
