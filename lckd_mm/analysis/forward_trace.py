@@ -57,6 +57,7 @@ class Call:
         outputs: Tensors that it returns, with index in the output and node of the autograd graph.
         inputs: Feature maps among its arguments.
         maps: Feature maps among its outputs.
+        has_returned: Whether it has returned, and not raised an error.
         unknown: Whether it returns tokens whose height and width are not determined.
         children: Calls within this call.
     """
@@ -68,6 +69,7 @@ class Call:
     outputs: list[tuple[int | None, Tensor, Any]] = field(default_factory=list)
     inputs: list[FeatureMap] = field(default_factory=list)
     maps: list[FeatureMap] = field(default_factory=list)
+    has_returned: bool = False
     unknown: bool = False
     children: list['Call'] = field(default_factory=list)
 
@@ -147,7 +149,7 @@ def _run(model: nn.Module, image: Tensor) -> Call:
 def _has_returned(model: nn.Module, root: Call) -> bool:
     """Return whether the backbone of a model has returned in a traced forward pass."""
     backbone = getattr(model, 'backbone', None)
-    return any(call.module is backbone and call.outputs for call in root.walk())
+    return any(call.module is backbone and call.has_returned for call in root.walk())
 
 
 @contextlib.contextmanager
@@ -166,7 +168,8 @@ def _tracing(model: nn.Module, image: Tensor) -> Iterator[Call]:
             stack.pop()
         direct = isinstance(output, (Tensor, tuple, list))
         parts = _tensors(output, depth=1) if direct else ()
-        stack.pop().outputs = [(index, tensor, tensor.grad_fn) for index, tensor in parts]
+        call = stack.pop()
+        call.outputs, call.has_returned = [(index, tensor, tensor.grad_fn) for index, tensor in parts], True
 
     def hooks(name: str) -> tuple[Any, Any]:
         return (lambda module, args, kwargs: begin(name, module, args, kwargs)), (
@@ -210,11 +213,13 @@ def _find_maps(model: nn.Module, root: Call, inputs: Any) -> None:
     for call in root.walk():
         for index, tensor, _ in call.outputs:
             if _is_tokens(tensor):
-                grid = known[id(tensor)] = known.get(id(tensor)) or grids[call.name, call.record_idx, index]
-                call.unknown |= grid is None
+                known[id(tensor)] = known.get(id(tensor)) or grids[call.name, call.record_idx, index]
     for call in root.walk():
         outputs = [_feature_map(tensor, known, size, index, node) for index, tensor, node in call.outputs]
         call.maps = [feature for feature in outputs if feature is not None]
+        call.unknown = any(
+            feature is None and _is_tokens(tensor) for feature, (_, tensor, _) in zip(outputs, call.outputs)
+        )
         arguments = [_feature_map(tensor, known, size) for tensor in call.arguments]
         call.inputs = [feature for feature in arguments if feature is not None]
 

@@ -133,7 +133,7 @@ def select_taps(model: nn.Module, root: Call, trained: bool = False) -> list[Tap
 
 def _backbone_call(model: nn.Module, root: Call) -> Call:
     backbone = getattr(model, 'backbone', None)
-    calls = [call for call in root.walk() if call.module is backbone and call.outputs]
+    calls = [call for call in root.walk() if call.module is backbone and call.has_returned]
     return calls[0] if calls else root
 
 
@@ -336,11 +336,11 @@ def _following_norm(unit: _Unit, backbone: Call) -> Call | None:
 
 def _too_few(backbone: Call, units: list[_Unit], chosen: list[Any]) -> str:
     names = [unit.call.name for unit, _ in chosen]
-    unknown = [call.name for call in backbone.walk() if call.unknown]
-    if unknown and not units:
+    unknown = [call.name for call in backbone.walk() if call.unknown and call.name and call is not backbone]
+    if len(units) >= _MIN_TAPS:
+        reason = f'{"its other" if chosen else "all of its"} maps are frozen or detached'
+    elif unknown:
         reason = f'height and width of its tokens ({unknown[0]!r}) do not follow from the size of the image'
-    elif len(units) >= _MIN_TAPS:
-        reason = 'its other maps are frozen or detached'
     else:
         reason = f'it yields {len(units)} feature maps (B, C, H, W) or (B, N, C)'
     return (

@@ -245,8 +245,21 @@ def test_tokens_without_a_grid_are_reported() -> None:
         def forward(self, image: Tensor) -> Tensor:
             return self.body(self.patches(image).mean(3).transpose(1, 2))
 
-    with pytest.raises(ConfigValueError, match=r'Pooled has .* that can be taps, .*two'):
+    with pytest.raises(ConfigValueError, match=r"Pooled has .* height and width of its tokens \('body.* do not follow"):
         find_taps(Pooled(8), (64, 96))
+
+
+def test_a_backbone_whose_output_is_nested_is_searched() -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = Network(lambda part, x, index: part(x)), nn.Conv2d(32, 8, 1)
+            self.backbone.register_forward_hook(lambda module, inputs, output: ([output, [output]],))
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.head(self.backbone(image)[0][0])
+
+    assert {tap.source.partition('.')[0] for tap in find_taps(Nested(), (64, 64))} == {'backbone'}
 
 
 def test_a_fully_frozen_model_has_no_taps() -> None:
