@@ -1,8 +1,7 @@
 """The layers of a model at which a distillation compares it with another one, found in a traced forward pass."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +13,7 @@ from lckd_mm.models.distillers.gradient_check import reaches_any
 from lckd_mm.models.recorders.pre_activation_recorder import ACTIVATIONS
 from lckd_mm.spectral import Grid
 
+from .feature_units import Unit, consumers, find_units, widest_call
 from .forward_trace import Call, FeatureMap, trace_model
 
 # The paper has three taps on CIFAR and four on ImageNet (section 4.1): the stages of a network.
@@ -62,27 +62,6 @@ class Tap(NamedTuple):
         return self.shape[1] if len(self.shape) == 4 else self.shape[2]
 
 
-@dataclass(eq=False)
-class _Unit:
-    """A feature map that a call yields to the rest of the network.
-
-    Attributes:
-        call: The call, a stage, a block or a layer.
-        feature: The map.
-        num_layers: Number of convolutions and linear layers in the module.
-        sees_image: Whether an argument of the call has the size and the channels of the image.
-    """
-
-    call: Call
-    feature: FeatureMap
-    num_layers: int
-    sees_image: bool
-
-    @property
-    def is_block(self) -> bool:
-        return self.num_layers > 1
-
-
 def find_taps(model: nn.Module, size: Sequence[int] | None = None, trained: bool = False) -> list[Tap]:
     """Find the layers of a model at which a distillation compares it with another one, from first to last.
 
@@ -118,13 +97,13 @@ def select_taps(model: nn.Module, root: Call, trained: bool = False) -> list[Tap
     """Select the taps from a traced forward pass; arguments and result as in :func:`find_taps`."""
     backbone = _backbone_call(model, root)
     num_channels = root.inputs[0].channels
-    units, expanded = _units(backbone, set(), num_channels), set[int]()
+    units, expanded = find_units(backbone, set(), num_channels), set[int]()
     reached = _reached_filter(model, trained)
     chosen = _choose(list(filter(reached, units)))
     # A module around several blocks counts as one unit where they all have its stride.
-    while len(chosen) < _MIN_TAPS and (widest := _widest(units)) is not None:
+    while len(chosen) < _MIN_TAPS and (widest := widest_call(units)) is not None:
         expanded.add(id(widest))
-        units = _units(backbone, expanded, num_channels)
+        units = find_units(backbone, expanded, num_channels)
         chosen = _choose(list(filter(reached, units)))
     if len(chosen) < _MIN_TAPS:
         raise ConfigValueError(_too_few(backbone, units, chosen))
@@ -137,103 +116,29 @@ def _backbone_call(model: nn.Module, root: Call) -> Call:
     return calls[0] if calls else root
 
 
-def _reached_filter(model: nn.Module, trained: bool) -> Callable[[_Unit], bool]:
+def _reached_filter(model: nn.Module, trained: bool) -> Callable[[Unit], bool]:
     parameters = list(model.parameters())
 
-    def is_reached(unit: _Unit) -> bool:
+    def is_reached(unit: Unit) -> bool:
         return not trained or reaches_any(unit.feature.tensor, parameters)
 
     return is_reached
 
 
-# The units of a network
-
-
-def _units(backbone: Call, expanded: set[int], num_channels: int) -> list[_Unit]:
-    """Return the maps that the parts of a backbone hand on, without those of a decoder."""
-    units, upsampled = [], set[Any]()
-    for call in _parts(backbone, expanded):
-        strides = {feature.stride for feature in call.inputs}
-        decodes = bool(strides) and max(feature.stride for feature in call.maps) < max(strides)
-        if decodes:
-            upsampled |= {feature.node for feature in call.maps}
-        num_layers = sum(parameter.dim() > 1 for parameter in call.module.parameters())
-        sees_image = any((feature.stride, feature.channels) == (1, num_channels) for feature in call.inputs)
-        seen: list[Any] = []
-        for feature in call.maps:
-            is_new = not any(feature.tensor is tensor for tensor in seen)
-            seen.append(feature.tensor)
-            if is_new and (num_layers or _is_pre_activation_norm(call, backbone)):
-                units.append(_Unit(call, feature, num_layers, sees_image))
-    return [unit for unit in units if not upsampled or not _depends_on(unit.feature.node, upsampled)]
-
-
-def _parts(call: Call, expanded: set[int]) -> Iterator[Call]:
-    """Yield the outermost calls within a call that compute the maps of not more than two strides."""
-    for child in call.children:
-        if child.children and (id(child) in expanded or not child.maps or _skips_strides(child)):
-            yield from _parts(child, expanded)
-        elif child.maps:
-            yield child
-
-
-def _skips_strides(call: Call) -> bool:
-    """Return whether the maps within a call have a stride between those of its inputs and its outputs."""
-    inputs, outputs = ({feature.stride for feature in maps} for maps in (call.inputs, call.maps))
-    first, last = min(inputs, default=1), max(outputs)
-    within = {feature.stride for child in call.walk() for feature in child.maps}
-    return any(first < stride < last and stride not in inputs | outputs for stride in within)
-
-
-def _is_pre_activation_norm(call: Call, backbone: Call) -> bool:
-    """Return whether a call is a BN before an activation."""
-    return isinstance(call.module, _BatchNorm) and bool(_consumers(call.maps[0], backbone, ACTIVATIONS))
-
-
-def _consumers(feature: FeatureMap, backbone: Call, kind: Any) -> list[Call]:
-    return [
-        call
-        for call in backbone.walk()
-        if isinstance(call.module, kind) and any(tensor is feature.tensor for tensor in call.arguments)
-    ]
-
-
-def _depends_on(node: Any, others: set[Any]) -> bool:
-    pending, seen = [node], set[Any]()
-    while pending:
-        current = pending.pop()
-        if current is None or current in seen:
-            continue
-        if current in others:
-            return True
-        seen.add(current)
-        pending += [following for following, _ in current.next_functions]
-    return False
-
-
-def _widest(units: Iterable[_Unit]) -> Call | None:
-    """Return the call of the unit with the most layers among those that consist of other calls with maps."""
-    composite = [unit for unit in units if any(call.maps for child in unit.call.children for call in child.walk())]
-    return max(composite, key=lambda unit: unit.num_layers).call if composite else None
-
-
-# The choice of units
-
-
-def _choose(units: list[_Unit]) -> list[tuple[_Unit, str]]:
+def _choose(units: list[Unit]) -> list[tuple[Unit, str]]:
     chosen = _choose_stages(_without_stem(units))
     # A network of few stages has none to spare as a stem.
     return chosen if len(chosen) > _MIN_TAPS else max(_choose_stages(units), chosen, key=len)
 
 
-def _without_stem(units: list[_Unit]) -> list[_Unit]:
+def _without_stem(units: list[Unit]) -> list[Unit]:
     """Remove the layers that see the image, and those before the first block."""
     rest = [unit for unit in units if not unit.sees_image]
     first = next((index for index, unit in enumerate(rest) if unit.is_block), 0)
     return rest[first:]
 
 
-def _choose_stages(units: list[_Unit]) -> list[tuple[_Unit, str]]:
+def _choose_stages(units: list[Unit]) -> list[tuple[Unit, str]]:
     by_stride = {stride: list(group) for stride, group in groupby(sorted(units, key=_stride_of), key=_stride_of)}
     if len(by_stride) >= MAX_TAPS:
         return [(by_stride[stride][-1], f'last map at stride {stride}') for stride in sorted(by_stride)[-MAX_TAPS:]]
@@ -259,11 +164,11 @@ def _choose_stages(units: list[_Unit]) -> list[tuple[_Unit, str]]:
     return chosen
 
 
-def _stride_of(unit: _Unit) -> int:
+def _stride_of(unit: Unit) -> int:
     return unit.feature.stride
 
 
-def _stages(units: list[_Unit]) -> list[list[_Unit]]:
+def _stages(units: list[Unit]) -> list[list[Unit]]:
     """Divide the units of one stride into runs of equal numbers of channels; layers outside of blocks count only at the end."""
     blocks = [unit for unit in units if unit.is_block]
     blocks += [] if not blocks or units[-1].is_block or units[-1].num_layers == 0 else units[-1:]
@@ -281,10 +186,7 @@ def spread(items: Sequence[T], count: int) -> list[T]:
     return [items[math.ceil(len(items) * part / count) - 1] for part in range(1, count + 1)]
 
 
-# The result
-
-
-def _make_tap(unit: _Unit, reason: str, backbone: Call) -> Tap:
+def _make_tap(unit: Unit, reason: str, backbone: Call) -> Tap:
     norm = _following_norm(unit, backbone)
     if norm is not None:
         return make_tap(norm, norm.maps[0], f'{reason}, after the BN of the next block')._replace(
@@ -323,18 +225,18 @@ def _last_activation(call: Call) -> str:
 
 def _consumer_name(feature: FeatureMap, backbone: Call) -> str:
     """Return the class of the activation that a map is passed to."""
-    consumers = _consumers(feature, backbone, ACTIVATIONS)
-    return type(consumers[0].module).__name__ if consumers else ''
+    calls = consumers(feature, backbone, ACTIVATIONS)
+    return type(calls[0].module).__name__ if calls else ''
 
 
-def _following_norm(unit: _Unit, backbone: Call) -> Call | None:
+def _following_norm(unit: Unit, backbone: Call) -> Call | None:
     """Return the BN that begins the next block of a pre-activation network."""
     if _last_activation(unit.call) or unit.num_layers < 2:
         return None
-    return next((call for call in _consumers(unit.feature, backbone, _BatchNorm) if call.maps), None)
+    return next((call for call in consumers(unit.feature, backbone, _BatchNorm) if call.maps), None)
 
 
-def _too_few(backbone: Call, units: list[_Unit], chosen: list[Any]) -> str:
+def _too_few(backbone: Call, units: list[Unit], chosen: list[Any]) -> str:
     names = [unit.call.name for unit, _ in chosen]
     unknown = [call.name for call in backbone.walk() if call.unknown and call.name and call is not backbone]
     if len(units) >= _MIN_TAPS:
