@@ -69,7 +69,7 @@ def find_taps(model: nn.Module, size: Sequence[int] | None = None, trained: bool
       one is searched as a whole. The maps of a decoder, which have been upsampled, are not considered, nor is the stem.
     - A backbone of fewer strides (with dilated stages, for example) has one tap per stage. Stages of one stride differ in their channels.
     - A backbone of one stage, such as a vision transformer, has four evenly spaced blocks as taps.
-    - A map is recorded before its activation. Where the next block begins with a BN and an activation, the BN is the tap.
+    - A map is recorded before its activation. Where the next block begins with a BN, the BN is the tap.
 
     Args:
         model (nn.Module): A model.
