@@ -12,12 +12,10 @@ A step consists of forward pass, backward pass and optimizer. The teachers have 
 """
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.logging import MMLogger
 from rich.console import Console
 
 from lckd_mm.analysis.benchmark import describe_machine, write_report
@@ -25,6 +23,7 @@ from lckd_mm.analysis.benchmark_contenders import PAIRS, STEPS
 from lckd_mm.analysis.benchmark_step import Settings, measure_pair, plot_steps, report_lines
 
 from .parser import VerbParser
+from .quiet import quiet
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -35,13 +34,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         prog (str, optional): Name of the program. Defaults to None, the name of the script.
     """
     args = make_parser(prog).parse(arguments)
-    warnings.filterwarnings('ignore')
-    # It lists every initialized parameter.
-    MMLogger.get_current_instance().setLevel('ERROR')
     size = (args.size[0], args.size[1])
     settings = Settings(args.device, args.amp, size, args.images, tuple(args.steps), args.repeats, args.warmup)
     results = {}
-    with Console(stderr=True).status('') as status:
+    # mmengine lists every initialized parameter.
+    with quiet(), Console(stderr=True).status('') as status:
         for pair in args.pairs:
             results[pair] = measure_pair(pair, settings, status.update)
     title = f'Training steps, {describe_machine(args.device)}, {args.amp or "float32"}, torch {torch.__version__}'

@@ -8,7 +8,6 @@
 A config is a path, or a config of an installed package: mmdet::retinanet/retinanet_r50_fpn_1x_coco.py. Nothing is downloaded.
 """
 
-import logging
 from collections.abc import Sequence
 
 from lckd_mm.analysis.tap_finder import find_taps
@@ -16,6 +15,7 @@ from lckd_mm.analysis.tap_pairs import find_pairs
 from lckd_mm.analysis.taps import build_networks, list_layers, print_layers, print_pairs, print_taps
 
 from .parser import VerbParser
+from .quiet import quiet
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -43,14 +43,14 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if len(args.configs) > 2:
         parser.error(f'{len(args.configs)} configs are too many: give one, or a student and a teacher.')
     # Warnings about missing checkpoints are irrelevant, since only shapes are read.
-    logging.disable(logging.WARNING)
-    networks = build_networks(args.configs)
-    if args.depth is not None:
-        for name, model in networks.items():
-            print_layers(name, list_layers(model, args.size, args.depth))
-    elif len(networks) == 2:
-        student, teacher = networks.values()
-        print_pairs(find_pairs(student, teacher, args.size))
-    else:
-        for name, model in networks.items():
-            print_taps(name, find_taps(model, args.size, trained=True))
+    with quiet():
+        networks = build_networks(args.configs)
+        if args.depth is not None:
+            for name, model in networks.items():
+                print_layers(name, list_layers(model, args.size, args.depth))
+        elif len(networks) == 2:
+            student, teacher = networks.values()
+            print_pairs(find_pairs(student, teacher, args.size))
+        else:
+            for name, model in networks.items():
+                print_taps(name, find_taps(model, args.size, trained=True))

@@ -1,20 +1,14 @@
+import logging
+
 import pytest
 
 from lckd_mm.analysis.taps import list_layers
+from lckd_mm.cli import taps
 from lckd_mm.cli.taps import main
 from lckd_mm.errors import ConfigValueError
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import TAPS, classifier
 from tests.helpers.tools import ROOT
-
-
-@pytest.fixture(autouse=True)
-def _enabled_logging() -> None:
-    """The verb disables warnings of the process."""
-    import logging
-
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def test_pairs_of_a_distillation_are_printed_as_part_of_a_config(capsys: pytest.CaptureFixture) -> None:
@@ -74,3 +68,15 @@ def test_three_configs_are_too_many(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         main(['a.py', 'b.py', 'c.py'])
     assert '3 configs are too many' in capsys.readouterr().err
+
+
+def test_messages_of_the_process_are_suppressed_only_while_the_verb_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[bool] = []
+    monkeypatch.setattr(taps, 'find_taps', lambda *args, **options: states.append(_reports_warnings()) or [])
+    monkeypatch.setattr(taps, 'print_taps', lambda *args: None)
+    main(['mmpretrain::resnet/resnet18_8xb16_cifar10.py'])
+    assert [*states, _reports_warnings()] == [False, True]
+
+
+def _reports_warnings() -> bool:
+    return logging.getLogger('mmengine').isEnabledFor(logging.WARNING)
