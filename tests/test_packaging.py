@@ -79,8 +79,8 @@ x = torch.randn(2, 3, 4, 4)
 assert spectral.transmitting_spectral_norm(x, x).shape == (2,)
 assert not {{'lckd_mm', 'mmcv', 'mmengine', 'mmrazor'}} & set(sys.modules)
 """
-    # -P keeps the working directory, which contains lckd_mm, off the path.
-    done = subprocess.run([sys.executable, '-P', '-c', code], capture_output=True, text=True)
+    # -I keeps the working directory, which contains lckd_mm, off the path; -P does so only from Python 3.11 on.
+    done = subprocess.run([sys.executable, '-I', '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -18,7 +18,7 @@ requirements="$root/requirements"
 stack="${LCKD_STACK:-openmmlab}"
 # The versions of Python with which a stack was tested, newest first; see docs/installation.md.
 case $stack in
-    openmmlab) tested_pythons='3.13 3.12 3.11' ;;
+    openmmlab) tested_pythons='3.13 3.12 3.11 3.10' ;;
     onedl) tested_pythons='3.13 3.11' ;;
 esac
 child=''
