@@ -65,8 +65,10 @@ def paired_difference(values: Sequence[float], reference: Sequence[float], inter
     (mean, deviation), count = mean_and_deviation(differences), len(differences)
     if deviation is None:
         return PairedEstimate(mean, None, None, None, None, count)
-    low, high = _bootstrap_interval(differences) if interval == 'bootstrap' else _t_interval(mean, deviation, count)
-    return PairedEstimate(mean, low, high, deviation, _t_test(mean, deviation, count), count)
+    low, high, p_value = _t_test(differences, deviation)
+    if interval == 'bootstrap':
+        low, high = _bootstrap_interval(differences, deviation)
+    return PairedEstimate(mean, low, high, deviation, p_value, count)
 
 
 def paired_ratio(values: Sequence[float], reference: Sequence[float]) -> PairedEstimate:
@@ -103,7 +105,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
         (2.0, 2.484)
     """
     mean, deviation = mean_and_deviation(values)
-    return mean, None if deviation is None else _t_interval(mean, deviation, len(values))[1] - mean
+    return mean, None if deviation is None else _t_test(values, deviation)[1] - mean
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
@@ -122,26 +124,32 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _t_interval(mean: float, deviation: float, count: int) -> tuple[float, float]:
-    half = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * deviation / math.sqrt(count)
-    return mean - half, mean + half
-
-
-def _t_test(mean: float, deviation: float, count: int) -> float:
+def _t_test(differences: Sequence[float], deviation: float) -> tuple[float, float, float]:
+    """Return the ends of the t interval of the mean, and the p value of the t test."""
+    mean = float(np.mean(differences))
     if math.isnan(deviation):
         # A training that diverged is no evidence.
-        return 1.0
+        return math.nan, math.nan, 1.0
     if deviation == 0:
         # Equal differences: without a spread, any difference is certain, and no difference is none.
-        return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / deviation * math.sqrt(count), count - 1))
+        return mean, mean, 1.0 if mean == 0 else 0.0
+    test = stats.ttest_1samp(differences, 0)
+    interval = test.confidence_interval(1 - LEVEL)
+    return float(interval.low), float(interval.high), float(test.pvalue)
 
 
-def _bootstrap_interval(differences: Sequence[float]) -> tuple[float, float]:
-    generator = np.random.default_rng(0)
-    means = generator.choice(np.asarray(differences), (_NUM_RESAMPLES, len(differences))).mean(1)
-    low, high = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
-    return float(low), float(high)
+def _bootstrap_interval(differences: Sequence[float], deviation: float) -> tuple[float, float]:
+    if math.isnan(deviation) or deviation == 0:
+        return _t_test(differences, deviation)[:2]
+    result = stats.bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=_NUM_RESAMPLES,
+        confidence_level=1 - LEVEL,
+        method='percentile',
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def holm_adjust(p_values: Sequence[float]) -> list[float]:

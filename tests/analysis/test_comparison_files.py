@@ -6,6 +6,7 @@ from lckd_mm.analysis.comparison_file import load_comparison
 from lckd_mm.analysis.comparison_splits import find_splits
 from lckd_mm.analysis.configs import load_config
 from lckd_mm.cli.parser import OptionsAction, VerbParser
+from lckd_mm.models.presets import expand_distiller
 from tests.helpers.tools import ROOT
 
 FILES = sorted((ROOT / 'configs').glob('*/comparison*.yml'))
@@ -18,7 +19,13 @@ def test_comparison_of_the_repository_is_complete(path: Path, monkeypatch: pytes
     parser = VerbParser()
     parser.add_argument('--options', nargs='+', action=OptionsAction, default={})
     for variant in comparison.variants:
-        load_config(variant.config, parser.parse(['--options', *variant.options]).options if variant.options else None)
+        for point in variant.grid_values():
+            options = [*comparison.training_options((*variant.options, *point), 'screening')]
+            cfg = load_config(variant.config, parser.parse(['--options', *options]).options if options else None)
+            assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_epochs
+            if 'distiller' in cfg.model:
+                # A misspelled option of a loss is an error here.
+                expand_distiller(cfg.model.distiller.to_dict())
     splits = find_splits(comparison, comparison.variants[0].config)
     # Nothing is selected in the demonstrations, which report the images of the quick start.
     assert splits.same_images == (comparison.report_on == 'val')

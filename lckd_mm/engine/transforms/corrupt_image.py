@@ -95,7 +95,8 @@ def check_imagecorruptions() -> None:
     except ImportError as error:
         raise ConfigRuntimeError(
             f'images cannot be corrupted without the package imagecorruptions ({error}): install it with '
-            '`pip install "lckd_mm[robustness]"`, in a clone with `pip install --no-deps -r requirements/robustness.txt`.'
+            '`pip install scikit-image` and `pip install --no-deps imagecorruptions`, which keeps the installed OpenCV; in a clone with '
+            '`pip install --no-deps -r requirements/robustness.txt`.'
         ) from error
 
 
