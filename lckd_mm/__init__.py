@@ -6,11 +6,12 @@ bundled demonstration data set, :mod:`lckd_mm.datasets`, is not imported: it nee
 
 import sys
 
-from .cli.env import is_environment_requested
+from .cli.dispatch import needs_dependencies
 from .dependencies import check_dependencies
 from .version import __version__
 
-if not is_environment_requested(sys.orig_argv):
+# Help texts and error messages of the command line appear at once, and without the dependencies.
+if needs_dependencies(sys.argv, sys.orig_argv):
     check_dependencies()
 
     from . import compat

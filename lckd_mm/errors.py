@@ -65,7 +65,10 @@ def unknown_name(what: str, name: object, valid: Iterable[str], max_listed: int 
     """
     valid = list(valid)
     is_short = len(valid) <= max_listed
-    similar = difflib.get_close_matches(str(name), valid, n=1 if is_short else 5, cutoff=0.5)
+    # Upper and lower case are not distinguished: 'TRAIN' resembles 'train'.
+    lower = {each.lower(): each for each in valid}
+    matches = difflib.get_close_matches(str(name).lower(), lower, n=1 if is_short else 5, cutoff=0.5)
+    similar = [lower[match] for match in matches]
     sentence = f'{what} {name!r} is unknown'
     if is_short:
         sentence += f'; valid: {", ".join(map(repr, valid)) or "none"}'

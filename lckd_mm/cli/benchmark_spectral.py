@@ -1,7 +1,5 @@
 """Measure time, memory and error of the spectral norm: ours, the published computation, PyTorch's, and the floor.
 
-    python tools/analysis_tools/benchmark_spectral.py --out work_dirs/benchmark_spectral
-
 The shapes are (batch, C1@H1, C2@H2) of two consecutive taps. "published" transcribes the authors' algorithm. The floor contains
 the pooling with its backward pass, if there is one, one read of both maps, and one full write of both gradients; "traffic" is
 the same without the pooling. Errors are relative to the SVD in float64, those of the gradients in norm.
@@ -21,6 +19,11 @@ from lckd_mm.analysis.benchmark_spectral_cases import IMPLEMENTATIONS, SHAPES, S
 from lckd_mm.analysis.benchmark_spectral_report import plot_times, report_lines
 
 from .parser import VerbParser
+
+EXAMPLES = {
+    'all shapes, with report and plot': '{prog} --out work_dirs/benchmark_spectral',
+    'the shapes of one network in a few seconds': '{prog} --shapes ssd300 --repeats 3 --seconds 1 --no-memory',
+}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -56,24 +59,41 @@ def make_parser(prog: str | None = None) -> VerbParser:
     Returns:
         VerbParser: The parser.
     """
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser = VerbParser(prog, __doc__, EXAMPLES)
     parser.add_argument(
-        '--dtype', choices=('float32', 'float16', 'bfloat16'), default='float32', help='data type of the maps'
+        '--device',
+        choices=('cpu', 'cuda'),
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='device of the maps (default: cuda where torch sees a GPU)',
+    )
+    parser.add_argument(
+        '--dtype',
+        choices=('float32', 'float16', 'bfloat16'),
+        default='float32',
+        help='data type of the maps (default: float32)',
     )
     parser.add_argument(
         '--channels-last', action='store_true', help='store the maps as (batch, height, width, channels)'
     )
-    parser.add_argument('--shapes', nargs='+', choices=tuple(SHAPES), default=tuple(SHAPES), help='groups of shapes')
     parser.add_argument(
-        '--skip', nargs='+', choices=tuple(IMPLEMENTATIONS)[1:], default=(), help='columns to leave out'
+        '--shapes', nargs='+', choices=tuple(SHAPES), default=tuple(SHAPES), help='groups of shapes (default: all)'
     )
-    parser.add_argument('--repeats', type=int, default=15, help='number of measurements')
     parser.add_argument(
-        '--seconds', type=float, default=6.0, help='time limit for the repetitions of one column of one row'
+        '--skip', nargs='+', choices=tuple(IMPLEMENTATIONS)[1:], default=(), help='columns to leave out (default: none)'
+    )
+    parser.add_argument(
+        '--repeats', type=int, default=15, metavar='NUMBER', help='number of measurements (default: 15)'
+    )
+    parser.add_argument(
+        '--seconds',
+        type=float,
+        default=6.0,
+        help='time limit for the repetitions of one column of one row (default: 6)',
     )
     parser.add_argument('--no-memory', action='store_true', help='do not measure the working memory')
-    parser.add_argument('--out', type=Path, help='folder for benchmark.json, benchmark.md and benchmark.png')
+    parser.add_argument(
+        '--out', type=Path, metavar='DIR', help='folder for benchmark.json, benchmark.md and benchmark.png'
+    )
     parser.add_argument('--json', action='store_true', help='print JSON instead of the tables')
     parser.add_argument('--constants', action='store_true', help='print the constants of the cost model and exit')
     return parser

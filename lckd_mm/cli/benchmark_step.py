@@ -1,7 +1,5 @@
 """Measure a whole training step: a student alone, with LCKD, and with methods of MMRazor, on the same batch in one run.
 
-    python tools/analysis_tools/benchmark_step.py --out work_dirs/benchmark_step
-
 A step consists of forward pass, backward pass and optimizer. The teachers have random weights, which does not affect the time:
 
 - student alone;
@@ -24,6 +22,11 @@ from lckd_mm.analysis.benchmark_step import Settings, measure_pair, plot_steps, 
 
 from .parser import VerbParser
 from .quiet import quiet
+
+EXAMPLES = {
+    'all pairs, with report and plot': '{prog} --out work_dirs/benchmark_step',
+    'one pair with few images': '{prog} --pairs classifier --images 2 --repeats 2',
+}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -61,24 +64,45 @@ def make_parser(prog: str | None = None) -> VerbParser:
     Returns:
         VerbParser: The parser.
     """
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('--pairs', nargs='+', choices=tuple(PAIRS), default=tuple(PAIRS), help='student and teacher')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser = VerbParser(prog, __doc__, EXAMPLES)
     parser.add_argument(
-        '--amp', choices=('float16', 'bfloat16'), help='data type under autocast; the default is float32'
+        '--pairs', nargs='+', choices=tuple(PAIRS), default=tuple(PAIRS), help='student and teacher (default: all)'
+    )
+    parser.add_argument(
+        '--device',
+        choices=('cpu', 'cuda'),
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='device of the models (default: cuda where torch sees a GPU)',
+    )
+    parser.add_argument(
+        '--amp', choices=('float16', 'bfloat16'), help='data type under autocast (default: float32 without autocast)'
     )
     parser.add_argument(
         '--size',
         nargs=2,
         type=int,
         default=(384, 512),
-        metavar=('H', 'W'),
-        help='size of the two images of the detector',
+        metavar=('HEIGHT', 'WIDTH'),
+        help='size of the two images of the detector in pixels (default: 384 512)',
     )
-    parser.add_argument('--images', type=int, default=16, help='number of images of 224 x 224 pixels of the classifier')
-    parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS, help='the steps to measure')
-    parser.add_argument('--repeats', type=int, default=9, help='number of measurements')
-    parser.add_argument('--warmup', type=int, default=1, help='number of steps before the measurements')
-    parser.add_argument('--out', type=Path, help='folder for benchmark.json, benchmark.md and benchmark.png')
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=16,
+        metavar='NUMBER',
+        help='number of images of 224 x 224 pixels of the classifier (default: 16)',
+    )
+    parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS, help='the steps to measure (default: all)')
+    parser.add_argument('--repeats', type=int, default=9, metavar='NUMBER', help='number of measurements (default: 9)')
+    parser.add_argument(
+        '--warmup',
+        type=int,
+        default=1,
+        metavar='NUMBER',
+        help='number of steps before the measurements (default: 1)',
+    )
+    parser.add_argument(
+        '--out', type=Path, metavar='DIR', help='folder for benchmark.json, benchmark.md and benchmark.png'
+    )
     parser.add_argument('--json', action='store_true', help='print JSON instead of the tables')
     return parser

@@ -1,12 +1,7 @@
 """Train variants with several seeds and compare a metric: a verdict for each pair, with an interval and a p value.
 
-The variants are in a YAML file, which also names the teacher; it is trained first if its checkpoint does not exist:
-
-    python -m lckd_mm compare configs/cifar10/comparison.yml --out work_dirs/compare_cifar10
-
-Or each variant is an argument in quotes, '[NAME:] CONFIG [KEY=VALUE ...]'. The first one is the baseline:
-
-    python -m lckd_mm compare 'baseline: a.py' 'LCKD: b.py' --metric mIoU --out work_dirs/mine
+The variants are in a YAML file, which also names the teacher; it is trained first if its checkpoint does not exist. Or each variant
+is an argument in quotes, '[NAME:] CONFIG [KEY=VALUE ...]'. The first variant is the baseline.
 
 Runs with a result in OUT/results.jsonl are not repeated. Interrupted runs are resumed. The exit status is 2 if a run failed, and 3 if
 the deadline came first. docs/comparing.md explains the file and the verdict.
@@ -45,10 +40,21 @@ from lckd_mm.analysis.comparison_statistics import INTERVALS
 from lckd_mm.analysis.training import DeadlineError
 from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 
-from .parser import OptionsAction, VerbParser
+from .options_action import OptionsAction
+from .parser import VerbParser
 
 # Exit status if the deadline came before the last run; 2 is that of errors.
 _UNFINISHED = 3
+
+EXAMPLES = {
+    'the variants of a file, for at most one hour': (
+        '{prog} configs/demo/comparison_classification.yml --out work_dirs/compare_demo --deadline 60'
+    ),
+    'two variants with five seeds; the teacher is trained already': (
+        "{prog} 'baseline: lckd_mm::demo/resnet_w4_digits.py' 'LCKD: lckd_mm::demo/lckd_resnet_w16_w4_digits.py' "
+        '--metric accuracy/top1 --report-on val --seeds 0 1 2 3 4 --out work_dirs/compare_two'
+    ),
+}
 
 EXECUTORS = ('here', 'slurm', 'submitit-local', 'submitit-debug')
 
@@ -85,7 +91,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
             outcome = _train(work, make_executor(args), args.repeat)
     if args.clean:
         _clean(work)
-    command = ['python', '-m', 'lckd_mm', 'compare', *(sys.argv[2:] if arguments is None else arguments)]
+    command = ['python', '-m', 'lckd_mm', 'compare', *(sys.argv[1:] if arguments is None else arguments)]
     write_report(make_report(comparison, store, args.interval), args.out, command)
     if outcome.failures:
         raise ConfigRuntimeError('\n'.join(outcome.sentences))
@@ -152,15 +158,41 @@ def make_parser(prog: str | None = None) -> VerbParser:
     Returns:
         VerbParser: The parser.
     """
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('variants', nargs='+', metavar='VARIANT', help='a YAML file, or one argument per variant')
-    parser.add_argument('--seeds', nargs='+', type=int, help='random seeds; the default is 0 1 2, or those of the file')
-    parser.add_argument('--metric', help='name in the log: accuracy/top1, pascal_voc/mAP, mIoU')
+    parser = VerbParser(prog, __doc__, EXAMPLES)
     parser.add_argument(
-        '--out', type=Path, required=True, help='folder of results.jsonl, the runs, the table and the plot'
+        'variants', nargs='+', metavar='VARIANT', help='a YAML file, or one argument in quotes per variant'
     )
-    parser.add_argument('--jobs', type=int, default=1, help='simultaneous trainings, which share the cores or the GPUs')
-    parser.add_argument('--train-args', help='further arguments of train, in quotes: "--channels-last"')
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        type=int,
+        metavar='SEED',
+        help='random seeds (default: those of the file, or 0 1 2)',
+    )
+    parser.add_argument(
+        '--metric',
+        metavar='NAME',
+        help='name in the log: accuracy/top1, pascal_voc/mAP, mIoU (default: that of the file)',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='folder of results.jsonl, the runs, the table and the plot (required)',
+    )
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        metavar='NUMBER',
+        help='simultaneous trainings, which share the cores or the GPUs (default: 1)',
+    )
+    parser.add_argument(
+        '--train-args',
+        metavar='ARGUMENTS',
+        help='further arguments of train, in quotes after an equals sign: --train-args="--amp --channels-last"',
+    )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument('--report-only', action='store_true', help='report existing results without training')
     kind.add_argument(
@@ -168,15 +200,15 @@ def make_parser(prog: str | None = None) -> VerbParser:
         action='store_true',
         help='evaluate the confirmed runs on corrupted images without training; see `robustness` in docs/comparing.md',
     )
-    parser.add_argument('--select-on', choices=SPLITS, help='split that selects; the default is val')
-    parser.add_argument('--report-on', choices=SPLITS, help='split that is reported; the default is test')
-    parser.add_argument('--interval', choices=INTERVALS, default='t', help='kind of the 95 %% intervals')
-    parser.add_argument('--stage', choices=(*STAGES, 'all'), default='all', help='train one stage only')
+    parser.add_argument('--select-on', choices=SPLITS, help='split that selects (default: val)')
+    parser.add_argument('--report-on', choices=SPLITS, help='split that is reported (default: test)')
+    parser.add_argument('--interval', choices=INTERVALS, default='t', help='kind of the 95 %% intervals (default: t)')
+    parser.add_argument('--stage', choices=(*STAGES, 'all'), default='all', help='train one stage only (default: all)')
     parser.add_argument(
         '--deadline',
         type=float,
         metavar='MINUTES',
-        help='no run starts later, and running ones are ended; exit status 3',
+        help='minutes after which no run starts and running ones are ended, with exit status 3 (default: none)',
     )
     parser.add_argument(
         '--slurm', metavar='PARTITION', help='one Slurm job per seed in this partition, through submitit'
@@ -184,7 +216,8 @@ def make_parser(prog: str | None = None) -> VerbParser:
     parser.add_argument(
         '--executor',
         choices=EXECUTORS,
-        help='how trainings run: here (the default), or as jobs of slurm; submitit-local and submitit-debug run jobs on this machine',
+        help='how trainings run: here, or as jobs of slurm; submitit-local and submitit-debug run jobs on this machine '
+        '(default: here, or slurm if --slurm is given)',
     )
     parser.add_argument(
         '--slurm-options',

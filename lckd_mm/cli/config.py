@@ -1,9 +1,6 @@
 """Print a config with the losses of its distiller expanded into the vocabulary of MMRazor.
 
-A training from the printed config has the same losses:
-
-    python -m lckd_mm config configs/voc/lckd_faster_rcnn.py > expanded.py
-    python -m lckd_mm train expanded.py
+A training from the printed config has the same losses. A config without a distiller is printed as it is.
 """
 
 import contextlib
@@ -16,6 +13,13 @@ from lckd_mm.analysis.configs import load_config
 
 from .parser import VerbParser, add_config_arguments
 
+EXAMPLES = {
+    'write the expanded config to a file, which `train` accepts': '{prog} lckd_mm::voc/lckd_faster_rcnn.py > expanded.py',
+    'with another weight': (
+        '{prog} lckd_mm::voc/lckd_faster_rcnn.py --cfg-options model.distiller.losses.lipschitz.loss_weight=0.5'
+    ),
+}
+
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run the verb.
@@ -24,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
         prog (str, optional): Name of the program. Defaults to None, the name of the script.
     """
-    parser = VerbParser(prog, __doc__)
+    parser = VerbParser(prog, __doc__, EXAMPLES)
     add_config_arguments(parser)
     args = parser.parse(arguments)
     # mmengine logs to standard output, which is to contain only the config.

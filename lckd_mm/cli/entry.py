@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import select
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | Non
     Args:
         main (Main): The verb; it receives ``arguments`` and ``prog``.
         arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
-        prog (str, optional): Name of the program in messages. Defaults to None, the name of the script.
+        prog (str, optional): The command by which the process was started. Defaults to None, ``python SCRIPT``.
 
     Raises:
         SystemExit: With status 2, for a :class:`ConfigError`; with status 1, if the output cannot be written to its pipe.
@@ -63,6 +64,10 @@ def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | Non
 
 
 def _run(main: Main, arguments: Sequence[str] | None, prog: str | None) -> None:
+    if arguments is None:
+        arguments = sys.argv[1:]
+    if prog is None:
+        prog = f'python {shlex.quote(sys.argv[0])}'
     try:
         main(arguments, prog)
     except Exception as error:

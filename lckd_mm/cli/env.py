@@ -1,9 +1,8 @@
-"""``python -m lckd_mm env``: the versions of this environment, what is missing, and the commands that install either stack.
+"""Print the versions of this environment, what is missing, and the commands that install either stack.
 
-Only the standard library is imported, since the command runs where lckd_mm cannot be imported.
+The exit status is 1 if lckd_mm cannot be imported. The verb itself needs only the standard library.
 """
 
-import argparse
 import platform
 import sys
 from collections.abc import Sequence
@@ -22,23 +21,12 @@ from lckd_mm.dependencies import (
 )
 from lckd_mm.version import __version__
 
+from .parser import VerbParser
 
-def is_environment_requested(arguments: Sequence[str]) -> bool:
-    """Return whether a command line is ``python -m lckd_mm env``, which runs without the dependencies.
-
-    Args:
-        arguments (Sequence[str]): The arguments of the interpreter, ``sys.orig_argv``.
-
-    Returns:
-        bool: Whether it is.
-
-    Example:
-        >>> is_environment_requested(['python', '-W', 'ignore', '-m', 'lckd_mm', 'env'])
-        True
-        >>> is_environment_requested(['python', '-m', 'lckd_mm', 'train', 'env'])
-        False
-    """
-    return any(list(arguments[index : index + 3]) == ['-m', 'lckd_mm', 'env'] for index in range(len(arguments)))
+EXAMPLES = {
+    'both stacks': '{prog}',
+    'the commands of the maintained fork only': '{prog} --stack onedl',
+}
 
 
 def describe_environment() -> list[str]:
@@ -65,11 +53,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
         prog (str, optional): Name of the program. Defaults to None, the name of the script.
     """
-    parser = argparse.ArgumentParser(
-        prog, description='Print the versions of this environment and the commands that install a stack.'
-    )
-    parser.add_argument('--stack', choices=STACKS, help='print the commands of this stack only')
-    args = parser.parse_args(arguments)
+    parser = VerbParser(prog, __doc__, EXAMPLES)
+    parser.add_argument('--stack', choices=STACKS, help='print the commands of this stack only (default: of both)')
+    args = parser.parse(arguments)
     problems = find_problems(args.stack or STACKS[0])
     print('\n'.join(describe_environment()))
     print('\n'.join(['', 'Problems:', *(f'- {problem}' for problem in problems)] if problems else ['', 'No problems.']))

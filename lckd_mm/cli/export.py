@@ -1,4 +1,7 @@
-"""Write the student of a distillation's checkpoint as a plain checkpoint, which the student's own config loads."""
+"""Write the student of a distillation's checkpoint as a plain checkpoint.
+
+The student's own config loads it, in environments without lckd_mm as well.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +10,12 @@ from lckd_mm.errors import ConfigFileNotFoundError
 from lckd_mm.models.utils import export_student
 
 from .parser import VerbParser
+
+EXAMPLES = {
+    'the student of the bundled demonstration after its training': (
+        '{prog} work_dirs/lckd_resnet_w16_w4_digits/epoch_6.pth student.pth'
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -19,9 +28,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     Raises:
         ConfigFileNotFoundError: The checkpoint does not exist.
     """
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('checkpoint', type=Path, help='a checkpoint of a distillation: work_dirs/.../epoch_4.pth')
-    parser.add_argument('out', type=Path, help='the file to write: student.pth')
+    parser = VerbParser(prog, __doc__, EXAMPLES)
+    parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='path of a checkpoint of a distillation')
+    parser.add_argument('out', type=Path, metavar='OUT', help='path of the file to write')
     args = parser.parse(arguments)
     if not args.checkpoint.is_file():
         raise ConfigFileNotFoundError(

@@ -1,9 +1,6 @@
-r"""Measure the gradient of each loss of a distillation with respect to the student's backbone, compared with the task's gradient.
+"""Measure the gradient of each loss of a distillation with respect to the student's backbone, compared with the task's gradient.
 
-Without a checkpoint the start of the training is measured:
-
-    python -m lckd_mm gradients configs/demo/lckd_resnet_w16_w4_digits.py \
-        work_dirs/lckd_resnet_w16_w4_digits/epoch_6.pth
+Without a checkpoint the start of the training is measured.
 """
 
 import logging
@@ -17,6 +14,13 @@ from lckd_mm.analysis.gradients import measure_gradients, print_gradients, train
 
 from .parser import VerbParser
 
+EXAMPLES = {
+    'at the end of a training': (
+        '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py work_dirs/lckd_resnet_w16_w4_digits/epoch_6.pth'
+    ),
+    'at its start, over 16 batches': '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py --batches 16',
+}
+
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run the verb.
@@ -25,13 +29,20 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
         prog (str, optional): Name of the program. Defaults to None, the name of the script.
     """
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('config', help='config of a distillation')
+    parser = VerbParser(prog, __doc__, EXAMPLES)
+    parser.add_argument('config', metavar='CONFIG', help='config of a distillation')
     parser.add_argument(
-        'checkpoint', nargs='?', help='checkpoint of its training; the default is the start of the training'
+        'checkpoint',
+        nargs='?',
+        metavar='CHECKPOINT',
+        help='checkpoint of its training (default: the start of the training)',
     )
     parser.add_argument(
-        '--batches', type=int, default=4, help='number of training batches, of the batch size of the config'
+        '--batches',
+        type=int,
+        default=4,
+        metavar='NUMBER',
+        help='number of training batches, of the batch size of the config (default: 4)',
     )
     args = parser.parse(arguments)
     MMLogger.get_instance('measure_gradients', log_level=logging.WARNING)

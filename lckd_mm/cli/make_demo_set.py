@@ -17,6 +17,11 @@ _HELP = {
     'max_height': 'maximum height of the frame of a digit, in pixels',
 }
 
+EXAMPLES = {
+    'the set of the demonstration configs': '{prog}',
+    'a smaller one': '{prog} --out data/digits_small --num-train 16 --num-val 8 --num-test 8',
+}
+
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Make the set; an existing set with the same settings stays as it is.
@@ -29,13 +34,19 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     from lckd_mm.datasets import DigitSceneSettings, make_digit_scenes
 
     names = [field.name for field in fields(DigitSceneSettings)]
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('--out', default='data/digits_voc', help='the folder to make')
+    parser = VerbParser(prog, __doc__, EXAMPLES)
+    parser.add_argument(
+        '--out', default='data/digits_voc', metavar='DIR', help='the folder to make (default: data/digits_voc)'
+    )
     parser.add_argument('--no-progress', action='store_true', help='show no progress bar')
     for field in fields(DigitSceneSettings):
         option = '--' + field.name.replace('_', '-')
         parser.add_argument(
-            option, type=int, default=field.default, help=f'{_HELP[field.name]} (default: {field.default})'
+            option,
+            type=int,
+            default=field.default,
+            metavar='NUMBER',
+            help=f'{_HELP[field.name]} (default: {field.default})',
         )
     args = parser.parse(arguments)
     settings = DigitSceneSettings(**{name: getattr(args, name) for name in names})

@@ -1,45 +1,40 @@
 """The argument parser of all verbs."""
 
 import argparse
-from collections.abc import Sequence
-from typing import Any, NoReturn
-
-from mmengine.config import DictAction
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from lckd_mm.errors import unknown_name
 
 
 class VerbParser(argparse.ArgumentParser):
-    """An argument parser that names the option nearest to an unknown one.
+    """An argument parser whose errors are one sentence, with the option nearest to an unknown one.
 
     Args:
-        prog (str, optional): Name of the program. Defaults to None, the name of the script.
+        prog (str, optional): The command by which the process was started. Defaults to None, the name of the script.
         description (str, optional): Description of the program. Defaults to None.
+        examples (Mapping[str, str], optional): Purpose and command line of each example, which is shown below the arguments.
+            ``{prog}`` stands for ``prog``. Defaults to None.
 
     Example:
-        >>> parser = VerbParser()
+        >>> parser = VerbParser('lckd-mm compare', examples={'five seeds': '{prog} --seeds 5'})
         >>> _ = parser.add_argument('--seeds', type=int)
         >>> parser.parse(['--seeds', '3'])
         Namespace(seeds=3)
+        >>> print(parser.epilog)
+        examples:
+          # five seeds
+          lckd-mm compare --seeds 5
     """
 
-    def __init__(self, prog: str | None = None, description: str | None = None) -> None:
-        self._options: list[str] = []
+    def __init__(
+        self, prog: str | None = None, description: str | None = None, examples: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-
-    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
-        """Add an argument as in the base class.
-
-        Args:
-            *args: As in the base class.
-            **kwargs: As in the base class.
-
-        Returns:
-            argparse.Action: As in the base class.
-        """
-        action = super().add_argument(*args, **kwargs)
-        self._options += action.option_strings
-        return action
+        if examples:
+            lines = [f'  # {purpose}\n  {line.format(prog=self.prog)}' for purpose, line in examples.items()]
+            self.epilog = '\n'.join(['examples:', *lines])
 
     def parse(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """Parse arguments; an unknown option ends the process with status 2.
@@ -50,40 +45,45 @@ class VerbParser(argparse.ArgumentParser):
         Returns:
             Namespace: The values.
         """
+        arguments = sys.argv[1:] if arguments is None else list(arguments)
+        self._check_options(arguments)
         namespace, unknown = self.parse_known_args(arguments)
         for argument in unknown:
             if argument.startswith('-'):
-                self.error(unknown_name('option', argument.partition('=')[0], self._options))
-            self.error(f'argument {argument!r} is not expected: remove it, or quote values that contain spaces.')
+                self._reject_option(argument)
+            self.error(f'argument {argument!r} is not expected: remove it, or quote values that contain spaces')
         return namespace
 
-
-class OptionsAction(DictAction):
-    """Parses ``KEY=VALUE ...`` as mmengine's ``DictAction``, with an error message for values in another form."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
-        """Add the values to the namespace.
+    def error(self, message: str) -> NoReturn:
+        """End the process with one sentence; the base class prints the usage as well.
 
         Args:
-            parser (ArgumentParser): The parser.
-            namespace (Namespace): Receives the dict.
-            values (Sequence[str]): The values.
-            option_string (str, optional): The option. Defaults to None.
+            message (str): What is wrong.
         """
-        for value in values:
-            if '=' not in value:
-                _reject(parser, f'argument {option_string}: {value!r} cannot be read: write KEY=VALUE.')
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        # mmengine asserts that brackets are balanced.
-        except AssertionError as error:
-            _reject(
-                parser, f'argument {option_string}: {error}; close every bracket, and quote the argument in a shell.'
-            )
+        end = '' if message.endswith('?') else '.'
+        self.exit(2, f'{message.rstrip(".")} ({self.prog} --help lists the arguments){end}\n')
 
+    def _check_options(self, arguments: Sequence[str]) -> None:
+        """Report an unknown option before a missing argument, of which it is often the cause."""
+        has_remainder = any(action.nargs == argparse.REMAINDER for action in self._actions)
+        for previous, argument in zip(['', *arguments], arguments):
+            # What follows belongs to another program, or has no options.
+            if argument == '--' or (has_remainder and not argument.startswith('-')):
+                return
+            # argparse takes arguments with spaces as values, and accepts abbreviations.
+            if argument.startswith('--') and ' ' not in argument:
+                option = self._option_string_actions.get(previous)
+                if option is not None and option.nargs is None:
+                    self.error(
+                        f'argument {previous}: a value is expected, not {argument!r}; a value that starts with "-" is written '
+                        f'{previous}={argument}'
+                    )
+                name = argument.partition('=')[0]
+                if not any(option.startswith(name) for option in self._option_string_actions):
+                    self._reject_option(argument)
 
-def _reject(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    parser.error(message)
+    def _reject_option(self, argument: str) -> NoReturn:
+        self.error(unknown_name('option', argument.partition('=')[0], self._option_string_actions))
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,11 +92,17 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser (ArgumentParser): The parser.
     """
-    parser.add_argument('config', help='a path, or a config of an installed package: lckd_mm::voc/lckd_faster_rcnn.py')
+    # The verb `env` parses its arguments without mmengine.
+    from .options_action import OptionsAction
+
+    parser.add_argument(
+        'config', metavar='CONFIG', help='a path, or a config of an installed package: lckd_mm::voc/lckd_faster_rcnn.py'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=OptionsAction,
+        metavar='KEY=VALUE',
         help='overrides of the config: key=value, a.b=value, list=[a,b] or list=a,b, dict="{\'a\':1}"',
     )
 
@@ -109,8 +115,13 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     """
     add_config_arguments(parser)
     parser.add_argument(
-        '--work-dir', help='folder of logs and results; the default is ./work_dirs/<name of the config>'
+        '--work-dir', metavar='DIR', help='folder of logs and results (default: work_dirs/<name of the config>)'
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what has started the processes of a distributed run, as tools/dist_*.sh and tools/slurm_*.sh set it (default: none)',
+    )
     # torch.distributed.launch passes --local_rank or, since torch 2.0, --local-rank; torchrun sets LOCAL_RANK.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, metavar='RANK', help='set by the launcher')

@@ -15,6 +15,11 @@ from lckd_mm.models.utils import export_student
 from . import make_demo_set
 from .parser import VerbParser
 
+EXAMPLES = {
+    'detection': '{prog}',
+    'all three tasks': '{prog} all',
+}
+
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run the demonstration in the root of a checkout.
@@ -23,8 +28,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
         prog (str, optional): Name of the program. Defaults to None, the name of the script.
     """
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('task', nargs='?', choices=[*TASKS, 'all'], default='detection')
+    parser = VerbParser(prog, __doc__, EXAMPLES)
+    parser.add_argument(
+        'task', nargs='?', choices=[*TASKS, 'all'], default='detection', help='the task (default: detection)'
+    )
     parser.add_argument('--fresh', action='store_true', help='repeat finished trainings')
     args = parser.parse(arguments)
     start, tasks = time.monotonic(), list(TASKS) if args.task == 'all' else [args.task]

@@ -1,9 +1,6 @@
 """Run a Python script with lckd_mm registered, as `python SCRIPT ARGUMENTS` would.
 
-The script needs no import of lckd_mm, such as the tools/train.py of a project that inherits configs of lckd_mm:
-
-    python -m lckd_mm run tools/train.py my_config.py
-    torchrun --nproc_per_node=2 -m lckd_mm run tools/train.py my_config.py --launcher pytorch
+The script needs no import of lckd_mm. An example is the tools/train.py of a project that inherits configs of lckd_mm.
 """
 
 import argparse
@@ -18,6 +15,16 @@ from pathlib import Path
 from lckd_mm.errors import ConfigFileNotFoundError
 
 from .parser import VerbParser
+from .search_path import replace_first_entry
+
+EXAMPLES = {
+    'the training script of the working directory, a checkout of lckd_mm or another project': (
+        '{prog} tools/train.py configs/demo/resnet_w4_digits.py --work-dir work_dirs/mine'
+    ),
+    'two processes': (
+        'torchrun --nproc_per_node=2 -m lckd_mm run tools/train.py configs/demo/resnet_w4_digits.py --launcher pytorch'
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -30,9 +37,16 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     Raises:
         ConfigFileNotFoundError: The script does not exist.
     """
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('script', help='the script: tools/train.py')
-    parser.add_argument('arguments', nargs=argparse.REMAINDER, help='the arguments of the script, options included')
+    parser = VerbParser(prog, __doc__, EXAMPLES)
+    parser.add_argument('script', metavar='SCRIPT', help='path of the script')
+    remainder = parser.add_argument(
+        'arguments',
+        nargs=argparse.REMAINDER,
+        metavar='ARGUMENTS',
+        help='the arguments of the script, options included',
+    )
+    # argparse would name them as missing if there is no script.
+    remainder.required = False
     args = parser.parse(arguments)
     if not Path(args.script).is_file():
         raise ConfigFileNotFoundError(f'script {args.script!r} does not exist: give the path of a Python file.')
@@ -48,9 +62,7 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     """
     path = os.path.abspath(script)
     sys.argv = [script, *arguments]
-    # `python -m` has put the working directory there; with `-P` (Python 3.11), the interpreter puts nothing there.
-    if not getattr(sys.flags, 'safe_path', False):
-        sys.path[0] = os.path.dirname(os.path.realpath(script))
+    replace_first_entry(os.path.dirname(os.path.realpath(script)))
     # `runpy` gives neither the script as it is named to sys.argv nor its absolute path to __file__, and removes the module in the end.
     loader = SourceFileLoader('__main__', path)
     module = types.ModuleType('__main__')

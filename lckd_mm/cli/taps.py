@@ -1,10 +1,5 @@
 """Find the layers at which a distillation compares a student with a teacher, with their shapes and the reasons.
 
-    python -m lckd_mm taps my_student.py my_teacher.py
-    python -m lckd_mm taps my_distillation.py
-    python -m lckd_mm taps my_detector.py --size 512 512
-    python -m lckd_mm taps my_detector.py --depth 3
-
 A config is a path, or a config of an installed package: mmdet::retinanet/retinanet_r50_fpn_1x_coco.py. Nothing is downloaded.
 """
 
@@ -17,6 +12,16 @@ from lckd_mm.analysis.taps import build_networks, list_layers, print_layers, pri
 from .parser import VerbParser
 from .quiet import quiet
 
+EXAMPLES = {
+    'pairs of layers of a student and a teacher': (
+        '{prog} mmdet::retinanet/retinanet_r18_fpn_1x_coco.py mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+    ),
+    'the layers of a distillation': '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py',
+    'all blocks of a model, for images of 512 x 512 pixels': (
+        '{prog} mmdet::retinanet/retinanet_r18_fpn_1x_coco.py --size 512 512 --depth 3'
+    ),
+}
+
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run the verb.
@@ -25,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
         prog (str, optional): Name of the program. Defaults to None, the name of the script.
     """
-    parser = VerbParser(prog, __doc__)
+    parser = VerbParser(prog, __doc__, EXAMPLES)
     parser.add_argument(
         'configs', nargs='+', metavar='CONFIG', help='one model, a distillation, or a student and a teacher'
     )
@@ -34,10 +39,13 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         nargs=2,
         type=int,
         metavar=('HEIGHT', 'WIDTH'),
-        help='image in pixels; default: one that the model takes',
+        help='size of the image in pixels (default: a size that the model takes)',
     )
     parser.add_argument(
-        '--depth', type=int, help='list all layers whose names have at most so many parts: 3 for the blocks of a stage'
+        '--depth',
+        type=int,
+        metavar='NUMBER',
+        help='list all layers whose names have at most this number of parts: 3 for the blocks of a stage',
     )
     args = parser.parse(arguments)
     if len(args.configs) > 2:

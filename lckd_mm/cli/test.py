@@ -1,4 +1,7 @@
-"""Evaluate a checkpoint as its config describes."""
+"""Evaluate a checkpoint with the test data and the metrics of a config.
+
+The config is that of a distillation or the student's own one; either takes a checkpoint of the distillation or an exported student.
+"""
 
 import inspect
 from collections.abc import Sequence
@@ -18,6 +21,16 @@ from .data_check import check_data
 from .hooks import add_default_hooks
 from .parser import VerbParser, add_runner_arguments
 from .runner import build_runner, load_runner_config
+
+EXAMPLES = {
+    'the student of the bundled demonstration after its training': (
+        '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py work_dirs/lckd_resnet_w16_w4_digits/epoch_6.pth'
+    ),
+    'the same student with its own config, on images with fog and snow, and its calibration': (
+        '{prog} lckd_mm::demo/resnet_w4_digits.py work_dirs/lckd_resnet_w16_w4_digits/epoch_6.pth '
+        '--corruptions fog snow:3 --add-metrics mmrazor.Calibration'
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -63,31 +76,34 @@ def make_parser(prog: str | None = None) -> VerbParser:
     Returns:
         VerbParser: The parser.
     """
-    parser = VerbParser(prog, __doc__)
+    parser = VerbParser(prog, __doc__, EXAMPLES)
     add_runner_arguments(parser)
-    parser.add_argument('checkpoint', help='a path or a URL')
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='a path or a URL')
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
-    parser.add_argument('--show', action='store_true', help='show the predictions')
-    parser.add_argument('--show-dir', help='draw the predictions and write the images to this folder')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions and write the images to this folder')
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation with the tta_* entries of the config'
     )
     parser.add_argument(
-        '--split', choices=SPLITS, default='test', help='the data loader and the evaluator that are used'
+        '--split',
+        choices=SPLITS,
+        default='test',
+        help='the data loader and the evaluator that are used (default: test)',
     )
     parser.add_argument(
         '--add-metrics',
         nargs='+',
         default=(),
         metavar='TYPE',
-        help='metrics beside those of the config: mmrazor.Calibration',
+        help='types of further metrics: mmrazor.Calibration',
     )
     parser.add_argument(
         '--corruptions',
         nargs='*',
         metavar='NAME[:SEVERITY]',
-        help='evaluate the images as they are, and with each of these corruptions of ImageNet-C: fog snow:3; without a severity with '
-        f'1, 3 and 5; the metrics are appended to {CORRUPTIONS_FILE} in the work directory',
+        help='evaluate the images without corruption, and with each of these corruptions of ImageNet-C (default: all); the severity is '
+        f'1 to 5 (default: 1, 3 and 5); the metrics are appended to {CORRUPTIONS_FILE} in the work directory',
     )
     return parser
 

@@ -1,4 +1,7 @@
-"""Train a config: a distillation, or a plain model."""
+"""Train the model of a config: a distillation, or a plain model.
+
+Data sets, checkpoints and taps are checked before the training starts. Checkpoints and logs are written to the work directory.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -12,6 +15,20 @@ from .hooks import add_default_hooks
 from .memory_format import to_channels_last
 from .parser import VerbParser, add_runner_arguments
 from .runner import build_runner, load_runner_config
+
+EXAMPLES = {
+    'the teacher of the bundled demonstration, whose data set tools/dataset_converters/make_demo_set.py makes': (
+        '{prog} lckd_mm::demo/resnet_w16_digits.py'
+    ),
+    'a student distilled from it, with other values of the config': (
+        '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py '
+        '--cfg-options train_dataloader.batch_size=64 model.distiller.losses.lipschitz.loss_weight=0.5'
+    ),
+    'go on after an interruption': '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py --resume',
+    'two processes': (
+        'torchrun --nproc_per_node=2 -m lckd_mm train lckd_mm::demo/lckd_resnet_w16_w4_digits.py --launcher pytorch'
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -41,14 +58,14 @@ def make_parser(prog: str | None = None) -> VerbParser:
     Returns:
         VerbParser: The parser.
     """
-    parser = VerbParser(prog, __doc__)
+    parser = VerbParser(prog, __doc__, EXAMPLES)
     add_runner_arguments(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
-        metavar='PATH',
-        help='resume from this checkpoint; without a path, or with "auto", from the latest in the work directory',
+        metavar='CHECKPOINT',
+        help='resume from this checkpoint; without one, or with "auto", from the latest in the work directory',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision; bfloat16 on a CPU')
     parser.add_argument(
