@@ -11,6 +11,14 @@ if [ -z "${PYTHON:-}" ]; then
     fi
 fi
 
+# check_arguments NUMBER USAGE EXAMPLE ARGUMENTS...: prints the usage for --help, and for fewer than NUMBER arguments.
+check_arguments() {
+    local number=$1 usage="usage: $2"$'\n'"example: $3"
+    shift 3
+    case ${1:-} in -h | --help) echo "$usage" && exit 0 ;; esac
+    [ $# -ge "$number" ] || { echo "$usage" >&2 && exit 2; }
+}
+
 # The command after the interpreter: the tool, or the script of another project that LCKD_SCRIPT names.
 tool_command() {
     if [ -n "${LCKD_SCRIPT:-}" ]; then

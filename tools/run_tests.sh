@@ -13,6 +13,9 @@
 #   bash tools/run_tests.sh --slow --coverage
 set -euo pipefail
 
+# The help text is the comment above.
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit 0 ;; esac
+
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Creates the environment for the tests and the quick start. Idempotent; resumes interrupted work.
 #
+#   bash tools/setup_env.sh
+#   LCKD_STACK=onedl LCKD_VENV=/path/to/environment bash tools/setup_env.sh
+#
 #   LCKD_STACK=openmmlab|onedl        the OpenMMLab packages: the original ones (default), or the maintained fork
 #   LCKD_PYTHON=/path/to/python       the interpreter of .venv (default: the newest on PATH with which the stack was tested)
 #   LCKD_VENV=/path/to/environment    an existing environment that is used in place of .venv; its torch, torchvision,
@@ -8,6 +11,9 @@
 #
 # If torch sees a GPU, mmcv's operators are built for it; CUDA_VISIBLE_DEVICES= (empty) builds them for the CPU.
 set -euo pipefail
+
+# The help text is the comment above.
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit 0 ;; esac
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="${LCKD_VENV:-$root/.venv}"
@@ -298,6 +304,7 @@ make_lock() {
     }
 }
 
+[ $# -eq 0 ] || fail "argument '$1' is not expected: environment variables set the options, see --help."
 [ -n "${tested_pythons:-}" ] || fail "LCKD_STACK=$stack is unknown: use openmmlab or onedl."
 [ -z "${LCKD_VENV:-}" ] || [ -d "$venv" ] || fail "LCKD_VENV=$venv is not a folder: set it to an existing environment."
 make_lock

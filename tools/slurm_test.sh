@@ -2,9 +2,6 @@
 # Evaluates as a Slurm job.
 set -euo pipefail
 
-if [ $# -lt 4 ]; then
-    echo "usage: [LCKD_SCRIPT=test.py] [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...] $0 PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]" >&2
-    exit 2
-fi
 . "$(dirname "${BASH_SOURCE[0]}")/dist_common.sh"
+check_arguments 4 "[LCKD_SCRIPT=test.py] [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...] bash $0 PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]" "GPUS=8 bash $0 my_partition my_job configs/voc/lckd_faster_rcnn.py work_dirs/lckd/epoch_4.pth" "$@"
 launch_slurm "$1" "$2" test.py "$3" "$4" "${@:5}"

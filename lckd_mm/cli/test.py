@@ -102,8 +102,8 @@ def make_parser(prog: str | None = None) -> VerbParser:
         '--corruptions',
         nargs='*',
         metavar='NAME[:SEVERITY]',
-        help='evaluate the images without corruption, and with each of these corruptions of ImageNet-C (default: all); the severity is '
-        f'1 to 5 (default: 1, 3 and 5); the metrics are appended to {CORRUPTIONS_FILE} in the work directory',
+        help='evaluate the images without corruption, and with each of these corruptions of ImageNet-C: fog snow:3; without a '
+        f'severity, with 1, 3 and 5; the metrics are appended to {CORRUPTIONS_FILE} in the work directory',
     )
     return parser
 

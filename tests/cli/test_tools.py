@@ -24,7 +24,10 @@ def test_tool_describes_its_arguments_under_its_own_name(
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(path), run_name='__main__')
     assert end.value.code == 0
-    assert f'usage: {path.name}' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.startswith(f'usage: python {path} ')
+    assert '\nexamples:\n  # ' in printed
+    assert f'  python {path}' in printed
 
 
 @pytest.mark.parametrize('path', TOOLS, ids=lambda path: path.relative_to(ROOT / 'tools').as_posix())
