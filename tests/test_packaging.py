@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import lckd_mm
+from lckd_mm.cli.dispatch import SCRIPT
 from tests.helpers.downstream_projects import INHERITED_FILE, OWN_DATASET, OWN_REGISTRY, Project
 from tests.helpers.shared import make_once
 from tests.helpers.stand_in_data import write_stand_in_data
@@ -50,6 +51,15 @@ def test_the_wheel_contains_every_config_and_tool(wheel: Path) -> None:
     assert {f'lckd_mm/.mim/{path.as_posix()}' for path in (*expected, Path('model-index.yml'))} <= set(modes)
     assert modes['lckd_mm/.mim/tools/dist_train.sh'] & 0o111
     assert not [name for name in modes if name.startswith(('tests/', 'configs/', 'tools/'))]
+
+
+def test_the_wheel_installs_the_console_script(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith('.dist-info/entry_points.txt'))
+        assert archive.read(name).decode().split('\n')[:2] == [
+            '[console_scripts]',
+            f'{SCRIPT} = lckd_mm.cli.console:main',
+        ]
 
 
 @pytest.mark.training

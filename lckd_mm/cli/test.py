@@ -26,9 +26,9 @@ EXAMPLES = {
     'the student of the bundled demonstration after its training': (
         '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py work_dirs/lckd_resnet_w16_w4_digits/epoch_6.pth'
     ),
-    'the same student with its own config, on images with fog and snow, and its calibration': (
+    'the same student with its own config; also its calibration, and the predictions as a file': (
         '{prog} lckd_mm::demo/resnet_w4_digits.py work_dirs/lckd_resnet_w16_w4_digits/epoch_6.pth '
-        '--corruptions fog snow:3 --add-metrics mmrazor.Calibration'
+        '--add-metrics mmrazor.Calibration --out predictions.pkl'
     ),
 }
 

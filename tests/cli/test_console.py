@@ -11,7 +11,6 @@ from lckd_mm.version import __version__
 from tests.helpers.processes import run_python
 from tests.helpers.tools import ROOT
 
-ENTRY = '[project.scripts]\nlckd-mm = "lckd_mm.cli.console:main"\n'
 # What pip writes for the entry point.
 CODE = 'import sys\nfrom lckd_mm.cli.console import main\nif __name__ == "__main__":\n    sys.exit(main())\n'
 
@@ -22,10 +21,6 @@ def script(tmp_path: Path) -> Path:
     path.parent.mkdir()
     path.write_text(CODE)
     return path
-
-
-def test_the_distribution_declares_the_script() -> None:
-    assert ENTRY in (ROOT / 'pyproject.toml').read_text()
 
 
 @pytest.mark.parametrize(

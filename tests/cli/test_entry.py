@@ -25,6 +25,13 @@ def test_configuration_error_ends_with_its_sentence_and_status_2(capsys: pytest.
     assert capsys.readouterr().err == "method 'pdk' is unknown.\n"
 
 
+def test_a_tool_receives_the_arguments_and_the_command_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = []
+    monkeypatch.setattr(sys, 'argv', ['my tools/train.py', 'mine.py', '--amp'])
+    run_verb(lambda *values: received.append(values))
+    assert received == [(['mine.py', '--amp'], "python 'my tools/train.py'")]
+
+
 def test_debug_variable_shows_the_traceback(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('LCKD_DEBUG', '1')
     with pytest.raises(SystemExit) as end:

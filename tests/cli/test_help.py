@@ -80,7 +80,7 @@ def config_path(name: str) -> Path:
 @pytest.mark.parametrize('program', PROGRAMS)
 def test_help_text_has_a_usage_a_description_and_examples(program: str, capsys: pytest.CaptureFixture) -> None:
     text = help_text(program, capsys)
-    assert text.startswith(f'usage: {program} ')
+    assert re.match(rf'usage: {re.escape(program)}\s', text)
     assert re.search(r'\n\n[A-Z][^\n]+\.\n', text)
     lines = example_lines(text)
     assert lines
