@@ -137,7 +137,7 @@ def usage(prog: str | None = SCRIPT) -> str:
         str: One line per verb.
 
     Example:
-        >>> usage().splitlines()[4]
+        >>> usage().splitlines()[5]
         '  train      train a config'
     """
     verbs = [f'  {name:10} {description}' for name, description in VERBS.items()]
