@@ -22,7 +22,7 @@ from .parser import VerbParser
 
 EXAMPLES = {
     'all shapes, with report and plot': '{prog} --out work_dirs/benchmark_spectral',
-    'the shapes of one network in a few seconds': '{prog} --shapes ssd300 --repeats 3 --seconds 1 --no-memory',
+    'the shapes of one network, with few repetitions': '{prog} --shapes ssd300 --repeats 3 --seconds 1 --no-memory',
 }
 
 

@@ -53,6 +53,16 @@ def test_columns_and_memory_can_be_left_out(capsys: pytest.CaptureFixture) -> No
     assert 'memory' not in row['ours']
 
 
+@pytest.mark.usefixtures('_small_shapes')
+def test_ratios_are_printed_for_measured_shapes_only(capsys: pytest.CaptureFixture) -> None:
+    skip = ['--skip', 'svd_lowrank', 'matrix_norm', '--no-memory']
+    spectral_verb.main(['--repeats', '1', '--device', 'cpu', '--shapes', 'ssd300', *skip])
+    printed = capsys.readouterr().out
+    assert 'ours / published, all shapes: geometric mean' in printed
+    assert 'reference' not in printed
+    assert 'nan' not in printed
+
+
 def test_constants_of_the_cost_model_are_printed(capsys: pytest.CaptureFixture) -> None:
     spectral_verb.main(['--constants', '--device', 'cpu'])
     lines = dict(line.split() for line in capsys.readouterr().out.splitlines())
