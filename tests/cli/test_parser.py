@@ -13,6 +13,7 @@ def parser() -> VerbParser:
     parser.add_argument('--train-args')
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
     parser.add_argument('--seeds', type=int)
+    parser.add_argument('--launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int)
     parser.add_argument_group().add_argument('--report-only', action='store_true')
     return parser
@@ -57,7 +58,9 @@ def test_abbreviations_are_accepted_unless_they_are_ambiguous(
 ) -> None:
     args = parser.parse(['mine.py', '--cfg', 'a=1', '--rep', '--see=3'])
     assert (args.cfg_options, args.report_only, args.seeds) == ({'a': 1}, True, 3)
-    assert '--l could match --local_rank, --local-rank' in error_of(parser, capsys, 'mine.py', '--l', '1')
+    assert 'ambiguous option: --l could match --launcher, --local_rank' in error_of(
+        parser, capsys, 'mine.py', '--l', '1'
+    )
 
 
 def test_missing_and_surplus_arguments_are_reported(parser: VerbParser, capsys: pytest.CaptureFixture) -> None:
