@@ -178,7 +178,7 @@ def package_versions() -> dict[str, str]:
     names = [*(distribution.name for distribution in distributions), MMRAZOR.name, 'numpy']
     return {
         'Python': platform.python_version(),
-        'torch': torch.__version__,
+        'torch': str(torch.__version__),
         'lckd_mm': lckd_mm.__version__,
         'stack': current_stack(),
         **{name: str(find_version(name)) for name in names},

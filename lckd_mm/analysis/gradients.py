@@ -67,7 +67,8 @@ def measure_gradients(model: BaseModel, batch: dict[str, Any]) -> dict[str, Loss
     losses = model(**batch, mode='loss')
     values = {'task': _sum(_total(model, name, loss) for name, loss in losses.items() if name.startswith('student.'))}
     values.update({name: _total(model, name, loss) for name, loss in losses.items() if name.startswith('distill.')})
-    parameters = [parameter for parameter in model.student.backbone.parameters() if parameter.requires_grad]
+    backbone = getattr(model.student, 'backbone', model.student)
+    parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
     adapters = list(model.distiller.adapters.parameters())
     gradients = {name: _flat_gradient(value, parameters) for name, value in values.items()}
     adapter_norms = {

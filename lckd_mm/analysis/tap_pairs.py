@@ -20,7 +20,10 @@ class TapPairs(NamedTuple):
         unpaired: Taps without a counterpart.
         in_order: Whether the taps are paired in order, at different strides.
         pyramid: Name of the neck and its strides, if both networks have one with the same strides; else None.
-        logits: Names of the layers that compute the class scores of student and teacher, if they have as many classes; else None.
+        logits: Names of the layers that compute the class scores of student and teacher, if these correspond: they have as many classes,
+            and one score per class for an image or a position of it. Else None.
+        has_score_maps: Whether the class scores are maps.
+        logits_obstacle: Why there are no corresponding class scores; empty if there are.
     """
 
     pairs: list[tuple[Tap, Tap]]
@@ -28,6 +31,8 @@ class TapPairs(NamedTuple):
     in_order: bool
     pyramid: tuple[str, tuple[int, ...]] | None
     logits: tuple[str, str] | None
+    has_score_maps: bool = False
+    logits_obstacle: str = ''
 
 
 def find_pairs(student: nn.Module, teacher: nn.Module, size: Sequence[int] | None = None) -> TapPairs:
@@ -56,12 +61,15 @@ def find_pairs(student: nn.Module, teacher: nn.Module, size: Sequence[int] | Non
     taps = select_taps(student, roots[0], trained=True), select_taps(teacher, roots[1])
     pairs = pair_taps(*taps)
     paired = [tap for pair in pairs for tap in pair]
+    logits, obstacle = _common_logits(student, teacher, *roots)
     return TapPairs(
         pairs=pairs,
         unpaired=[tap for tap in (*taps[0], *taps[1]) if tap not in paired],
         in_order=any(first.stride != second.stride for first, second in pairs),
         pyramid=_common_pyramid(student, teacher, *roots),
-        logits=_common_logits(student, teacher),
+        logits=logits,
+        has_score_maps=logits is not None and isinstance(student.get_submodule(logits[0]), nn.Conv2d),
+        logits_obstacle=obstacle,
     )
 
 
@@ -136,11 +144,34 @@ def _pyramid_strides(model: nn.Module, root: Call) -> tuple[int, ...]:
     return tuple(round(height / level.shape[2]) for level in levels)
 
 
-def _common_logits(student: nn.Module, teacher: nn.Module) -> tuple[str, str] | None:
+def _common_logits(
+    student: nn.Module, teacher: nn.Module, student_root: Call, teacher_root: Call
+) -> tuple[tuple[str, str] | None, str]:
+    """Return the names of corresponding layers of class scores, or why there are none."""
     try:
         names = find_logits(student), find_logits(teacher)
     except ConfigValueError:
-        return None
+        return None, 'a model has no layer of class scores'
     layers = student.get_submodule(names[0]), teacher.get_submodule(names[1])
-    counts = {getattr(layer, 'out_features', getattr(layer, 'out_channels', None)) for layer in layers}
-    return names if len(counts) == 1 else None
+    counts = [getattr(layer, 'out_features', getattr(layer, 'out_channels', None)) for layer in layers]
+    if counts[0] != counts[1]:
+        return None, f'the student has {counts[0]} classes and the teacher {counts[1]}'
+    if type(layers[0]) is not type(layers[1]):
+        return None, 'the class scores of one model are maps, those of the other are not'
+    if not (_scores_images(layers[0], student_root) and _scores_images(layers[1], teacher_root)):
+        return (
+            None,
+            'the class scores are those of regions, queries or several levels, which do not correspond one to one',
+        )
+    return names, ''
+
+
+def _scores_images(layer: nn.Module, root: Call) -> bool:
+    """Return whether a layer computes one score per class for an image or its positions.
+
+    Scores of regions or queries of two networks do not correspond, since each network chooses its own. A layer that is not called in a
+    forward pass is accepted.
+    """
+    calls = [call for call in root.walk() if call.module is layer and call.outputs]
+    shapes = [tuple(call.outputs[0][1].shape) for call in calls]
+    return not shapes or (len(shapes) == 1 and shapes[0][0] == root.arguments[0].shape[0] and len(shapes[0]) in (2, 4))

@@ -10,14 +10,10 @@ the deadline came first. docs/comparing.md explains the file and the verdict.
 import argparse
 import dataclasses
 import shlex
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from lckd_mm.analysis.comparison import SPLITS, Comparison, Variant
 from lckd_mm.analysis.comparison_file import load_comparison
@@ -42,6 +38,7 @@ from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 
 from .options_action import OptionsAction
 from .parser import VerbParser
+from .signals import terminated_like_interrupted
 
 # Exit status if the deadline came before the last run; 2 is that of errors.
 _UNFINISHED = 3
@@ -84,10 +81,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if args.report_only or args.robustness:
         check_stale_results(comparison, store)
     if args.robustness:
-        with _terminated_like_interrupted():
+        with terminated_like_interrupted():
             outcome = evaluate_robustness(work)
     elif not args.report_only:
-        with _terminated_like_interrupted():
+        with terminated_like_interrupted():
             outcome = _train(work, make_executor(args), args.repeat)
     if args.clean:
         _clean(work)
@@ -119,23 +116,6 @@ def _train(work: Queue, executor: Executor | None, repeat: bool) -> Outcome:
             f'the confirmation needs screening runs that are missing: {titles}; run --stage screening first.'
         )
     return outcome
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM end the trainings as well, as an interrupt does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    previous = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _clean(work: Queue) -> None:

@@ -16,6 +16,7 @@ from .entry import run_verb
 
 # Name of each verb, which is that of its module, and its description.
 VERBS = {
+    'distill': 'distill a student from a teacher, with two configs and a checkpoint',
     'train': 'train a config',
     'test': 'evaluate a checkpoint',
     'compare': 'train variants with several seeds and compare a metric',

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lckd_mm.errors import ConfigTypeError, ConfigValueError, unknown_name
@@ -34,7 +34,8 @@ def expand_distiller(config: Mapping[str, Any]) -> Config:
     """Replace ``losses`` in the config of a distiller by MMRazor's vocabulary.
 
     An entry of ``losses`` is the name of a method or a dict with its ``type``, options, ``name`` and, if they differ from the common
-    ones, ``taps`` (or ``student_taps`` and ``teacher_taps``). ``losses`` may also be a dict: a key is the name of an entry and the
+    ones, ``taps`` (or ``student_taps`` and ``teacher_taps``). ``taps='logits'`` lets a method on feature maps read the class scores, which
+    are the maps of a segmentor. ``losses`` may also be a dict: a key is the name of an entry and the
     default of its ``type``, and None removes an entry, so that a child config changes one entry without repeating the others.
 
     Args:
@@ -54,6 +55,9 @@ def expand_distiller(config: Mapping[str, Any]) -> Config:
         'log'
         >>> expanded['loss_forward_mappings']['loss_lipschitz']['teacher']['recorder']
         ['tap0', 'tap1']
+        >>> scores = expand_distiller(dict(losses=[dict(type='cwd', taps='logits')]))
+        >>> scores['student_recorders'], scores['loss_forward_mappings']['loss_cwd']['student']['recorder']
+        ({'logits': {'type': 'Logits', 'source': ''}}, ['logits'])
     """
     expanded = {key: copy.deepcopy(value) for key, value in config.items() if key != 'losses'}
     if config.get('losses') is None:
@@ -169,7 +173,9 @@ def _add(expanded: Config, entry: LossEntry, taps: _TapLists) -> None:
     preset = PRESETS[entry.type]
     expansion: Expansion = preset.expand(**entry.options)
     recorders: dict[str, Any] = {suffix: f'{entry.name}_{suffix}' for suffix in expansion.student_recorders}
-    if preset.reads == 'taps':
+    if preset.reads == 'taps' and entry.taps == dict(taps='logits'):
+        recorders['taps'] = [_add_logits(expanded, replace(entry, taps={}))]
+    elif preset.reads == 'taps':
         recorders['taps'] = taps.names(entry)
     else:
         recorders['logits'] = _add_logits(expanded, entry)

@@ -1,6 +1,8 @@
 """Export of the student from the checkpoint of a distillation."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lckd_mm.checkpoint import load_data, save_data
 from lckd_mm.errors import ConfigValueError
@@ -9,12 +11,13 @@ from lckd_mm.state_dicts import STUDENT_PREFIX, select_student, unwrap_keys
 _META_KEYS = ('dataset_meta', 'epoch', 'iter')
 
 
-def export_student(checkpoint: Path | str, out: Path | str) -> int:
+def export_student(checkpoint: Path | str, out: Path | str, meta: Mapping[str, Any] | None = None) -> int:
     """Write the student of a distillation's checkpoint as a plain checkpoint, which the student's own config loads strictly.
 
     Args:
         checkpoint (Path | str): A checkpoint of a distillation.
         out (Path | str): The file to be written.
+        meta (dict, optional): Further entries of its ``meta``, of plain data. Defaults to None.
 
     Returns:
         int: Number of tensors of the student.
@@ -30,8 +33,8 @@ def export_student(checkpoint: Path | str, out: Path | str) -> int:
         raise ConfigValueError(
             f'{str(checkpoint)!r} contains no student (no key begins with {STUDENT_PREFIX!r}): give a checkpoint of a distillation.'
         )
-    meta = {key: value for key, value in data.get('meta', {}).items() if key in _META_KEYS}
+    kept = {key: value for key, value in data.get('meta', {}).items() if key in _META_KEYS}
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_data(dict(meta=meta, state_dict=student), out)
+    save_data(dict(meta={**kept, **(meta or {})}, state_dict=student), out)
     return len(student)

@@ -1,0 +1,247 @@
+"""Measurements of a distillation before it is trained: gradients, time and memory of a few steps on real batches."""
+
+import contextlib
+import copy
+import gc
+import io
+import logging
+import multiprocessing
+import resource
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.model import BaseModel, revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lckd_mm.engine.dataset_info import class_names
+
+from .benchmark import synchronized_time
+from .configs import load_config
+from .distill_plan import Request, model_source
+from .gradients import LossGradient, measure_gradients
+from .teacher_metric import TeacherMetric, evaluate_teacher, main_metric
+
+# Steps are repeated until one of these is reached. The first one warms up.
+_MAX_STEPS, _MAX_SECONDS = 6, 20.0
+
+
+class Cost(NamedTuple):
+    """Cost of a training step.
+
+    Attributes:
+        seconds: Median duration of a step, without the loading of the data.
+        memory: Largest memory in bytes: of the GPU, or of the process on a CPU; None where it cannot be measured.
+    """
+
+    seconds: float
+    memory: int | None
+
+
+class Inspection(NamedTuple):
+    """What is measured before a training.
+
+    Attributes:
+        measurement: Gradients, time and memory of a few steps.
+        teacher: The teacher's evaluation; None if there was none.
+        metric: Name of the main metric; None without an evaluation.
+    """
+
+    measurement: 'Measurement'
+    teacher: TeacherMetric | None
+    metric: str | None
+
+
+class Measurement(NamedTuple):
+    """Measurements of a distillation at its start.
+
+    Attributes:
+        gradients: The losses of one batch.
+        alone: Cost of a step of the student alone.
+        distilled: Cost of a step of the distillation.
+        classes: Names of the classes of the training data; None if they do not state them.
+        batch_size: Images in the batch.
+        device: ``'cpu'``, ``'cuda'`` and so on.
+    """
+
+    gradients: dict[str, LossGradient]
+    alone: Cost
+    distilled: Cost
+    classes: tuple[str, ...] | None
+    batch_size: int
+    device: str
+
+
+def inspect_distillation(config: str, request: Request, use_amp: bool, max_seconds: float | None) -> Inspection:
+    """Measure a distillation, and evaluate its teacher, in a process of their own, whose memory is free afterwards.
+
+    Args:
+        config (str): The config of the distillation.
+        request (Request): Student and teacher.
+        use_amp (bool): Whether the training uses automatic mixed precision.
+        max_seconds (float, optional): Limit of the teacher's evaluation; None to leave it out.
+
+    Returns:
+        Inspection: The results.
+
+    Raises:
+        ConfigError: As in the first step of the training.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as executor:
+        return executor.submit(_inspect, config, request, use_amp, max_seconds).result()
+
+
+def _inspect(config: str, request: Request, use_amp: bool, max_seconds: float | None) -> Inspection:
+    logging.disable(logging.WARNING)
+    warnings.simplefilter('ignore')
+    student_cfg, cfg = load_config(request.student, request.student_options), load_config(config)
+    if use_amp:
+        for part in (student_cfg, cfg):
+            part.optim_wrapper.type = 'AmpOptimWrapper'
+            part.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as progress:
+        bar = progress.add_task('measuring a few steps', total=None)
+        measurement = measure_distillation(student_cfg, cfg)
+        teacher = metric = None
+        if max_seconds is not None and student_cfg.get('val_dataloader') and student_cfg.get('val_evaluator'):
+            progress.update(bar, description='evaluating the teacher')
+            source = model_source(request.teacher, request.teacher_options)
+            # Metrics print tables.
+            with contextlib.redirect_stdout(io.StringIO()):
+                teacher = evaluate_teacher(
+                    source,
+                    request.checkpoint,
+                    student_cfg,
+                    max_seconds,
+                    lambda done, total: progress.update(bar, completed=done, total=total),
+                )
+            metric = main_metric(student_cfg, list(teacher.metrics))
+    return Inspection(measurement, teacher, metric)
+
+
+def measure_distillation(student_cfg: Config, cfg: Config) -> Measurement:
+    """Take a few training steps of the student alone and of the distillation, on one batch of the training data.
+
+    The models are built for the measurement. The teacher's checkpoint is loaded strictly, and the student starts from the weights with
+    which its training starts.
+
+    Args:
+        student_cfg (Config): Config of the student alone.
+        cfg (Config): Config of the distillation.
+
+    Returns:
+        Measurement: The measurements.
+
+    Raises:
+        ConfigError: As in the first step of a training.
+    """
+    device = get_device()
+    scope = cfg.get('default_scope') or 'mmengine'
+    with DefaultScope.overwrite_default_scope(scope):
+        loader = Runner.build_dataloader(_in_process(cfg.train_dataloader), seed=0)
+        data = next(iter(loader))
+    classes = class_names(loader.dataset)
+    with DefaultScope.overwrite_default_scope(scope):
+        alone = _measure_cost(lambda: _build(student_cfg, device), student_cfg, data)
+        model = _build(cfg, device)
+        model.init_weights()
+        model.to(device)
+        model.train()
+        batch = model.data_preprocessor(_copy(data), True)
+        gradients = measure_gradients(model, batch)
+        distilled = _measure_cost(lambda: model, cfg, data)
+    size = len(batch['inputs']) if isinstance(batch, Mapping) and 'inputs' in batch else 0
+    return Measurement(gradients, alone, distilled, None if classes is None else tuple(classes), size, device)
+
+
+def _in_process(loader: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a data loader without worker processes, which take longer to start than one batch takes."""
+    options = ('prefetch_factor', 'timeout', 'multiprocessing_context')
+    return {
+        **{key: value for key, value in loader.items() if key not in options},
+        'num_workers': 0,
+        'persistent_workers': False,
+    }
+
+
+def _build(cfg: Config, device: str) -> BaseModel:
+    model = dict(cfg.model)
+    if cfg.get('data_preprocessor') is not None:
+        # As the Runner does.
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return revert_sync_batchnorm(MODELS.build(model)).to(device)
+
+
+def _copy(data: Any) -> Any:
+    """Return a batch that a data preprocessor may change."""
+    return copy.deepcopy(data)
+
+
+def _measure_cost(build: Callable[[], BaseModel], cfg: Config, data: Any) -> Cost:
+    model = build()
+    device = next(model.parameters()).device.type
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    model.train()
+    gc.collect()
+    reset_peak_memory(device)
+    times: list[float] = []
+    start = time.monotonic()
+    while len(times) < _MAX_STEPS and (len(times) < 2 or time.monotonic() - start < _MAX_SECONDS):
+        batch = _copy(data)
+        before = synchronized_time(device)
+        model.train_step(batch, wrapper)
+        times.append(synchronized_time(device) - before)
+    return Cost(statistics.median(times[1:]), peak_memory(device))
+
+
+def reset_peak_memory(device: str) -> None:
+    """Let :func:`peak_memory` begin anew.
+
+    Args:
+        device (str): ``'cpu'`` or ``'cuda'``.
+    """
+    if device == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
+        return
+    try:
+        # Linux, proc(5): resets the peak resident set size of the process.
+        Path('/proc/self/clear_refs').write_text('5')
+    except OSError:
+        # Without the permission, the peak is that of the whole process.
+        return
+
+
+def peak_memory(device: str) -> int | None:
+    """Return the largest memory since :func:`reset_peak_memory`, in bytes.
+
+    Args:
+        device (str): ``'cpu'`` or ``'cuda'``.
+
+    Returns:
+        int, optional: Memory of the tensors on the GPU, or of the process on a CPU; None for another device.
+
+    Example:
+        >>> reset_peak_memory('cpu')
+        >>> peak_memory('cpu') > 1e6
+        True
+    """
+    if device == 'cuda':
+        return torch.cuda.max_memory_allocated()
+    if device != 'cpu':
+        return None
+    try:
+        lines = Path('/proc/self/status').read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith('VmHWM:'))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

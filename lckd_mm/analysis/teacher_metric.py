@@ -1,0 +1,190 @@
+"""The metric of a teacher on the validation data of its student."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.evaluator import Evaluator
+from mmengine.model import BaseModel, revert_sync_batchnorm
+from mmengine.registry import EVALUATOR, DefaultScope
+from mmengine.runner import Runner
+
+from lckd_mm.models.utils import build_model
+from lckd_mm.models.utils.teacher import load_teacher
+
+from .comparison_settings import config_fingerprint, file_digest
+
+# Words in the names of the metrics that OpenMMLab's projects report first, in this order.
+_FIRST = ('bbox_mAP', 'mIoU', 'accuracy/top1', 'single-label/f1-score', 'mAP', 'PQ', 'AP', 'top1')
+# Images after which the duration of an evaluation is estimated.
+_TIMED_BATCHES = 3
+
+
+class TeacherMetric(NamedTuple):
+    """Metrics of a teacher.
+
+    Attributes:
+        metrics: Values by name.
+        num_images: Number of evaluated images.
+        num_all: Number of images in the validation data.
+    """
+
+    metrics: dict[str, float]
+    num_images: int
+    num_all: int
+
+
+def evaluate_teacher(
+    source: Mapping[str, Any],
+    checkpoint: str,
+    cfg: Config,
+    max_seconds: float,
+    progress: Callable[[int, int], None] | None = None,
+) -> TeacherMetric:
+    """Evaluate a teacher on the validation data of a student's config, or on an even part of them.
+
+    The result is stored in the user's cache, by the content of the checkpoint, the model and the validation data of the config.
+
+    Args:
+        source (dict): The teacher's model, as in :func:`build_model`.
+        checkpoint (str): Its checkpoint.
+        cfg (Config): The student's config, with ``val_dataloader`` and ``val_evaluator``.
+        max_seconds (float): If the evaluation of all images would take longer, an even part of them is evaluated.
+        progress (Callable, optional): Receives the number of evaluated images and the number of images to evaluate. Defaults to None.
+
+    Returns:
+        TeacherMetric: The metrics.
+
+    Raises:
+        ConfigError: The checkpoint does not match the teacher.
+    """
+    path = _cache_path(source, checkpoint, cfg)
+    if path is not None and path.is_file():
+        stored = json.loads(path.read_text())
+        if stored['num_images'] == stored['num_all'] or stored['max_seconds'] >= max_seconds:
+            return TeacherMetric(stored['metrics'], stored['num_images'], stored['num_all'])
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        model = build_model(dict(source))
+        load_teacher(model, checkpoint)
+        model = revert_sync_batchnorm(model).to(get_device()).eval()
+        result = _evaluate(model, cfg, max_seconds, progress or (lambda done, total: None))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dict(result._asdict(), max_seconds=max_seconds)))
+    return result
+
+
+def _cache_path(source: Mapping[str, Any], checkpoint: str, cfg: Config) -> Path | None:
+    digest = file_digest(Path(checkpoint).expanduser())
+    if digest is None:
+        # A file on the Internet may change.
+        return None
+    # Paths of data sets count here: another folder has other images.
+    text = json.dumps([cfg.val_dataloader, cfg.val_evaluator], sort_keys=True, default=str)
+    parts = [digest, config_fingerprint(dict(model=dict(source))), os.getcwd(), text]
+    name = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:24]
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    return cache / 'lckd_mm' / 'teacher_metrics' / f'{name}.json'
+
+
+@torch.no_grad()
+def _evaluate(model: BaseModel, cfg: Config, max_seconds: float, progress: Callable[[int, int], None]) -> TeacherMetric:
+    loader = Runner.build_dataloader(dict(cfg.val_dataloader), seed=0)
+    num_all, config = len(loader.dataset), cfg.val_evaluator
+    size = _affordable(model, loader, num_all, max_seconds)
+    if size < num_all:
+        loader = Runner.build_dataloader(_take_part(cfg.val_dataloader, num_all, size), seed=0)
+        config = _without_annotation_file(config)
+    evaluator = _build_evaluator(config, loader.dataset)
+    total, done = len(loader.dataset), 0
+    for batch in loader:
+        outputs = model.val_step(batch)
+        evaluator.process(data_samples=outputs, data_batch=batch)
+        done = min(done + len(outputs), total)
+        progress(done, total)
+    metrics = evaluator.evaluate(total)
+    return TeacherMetric(
+        {name: float(value) for name, value in metrics.items() if isinstance(value, (int, float)) or _is_scalar(value)},
+        total,
+        num_all,
+    )
+
+
+def _is_scalar(value: Any) -> bool:
+    return getattr(value, 'size', None) == 1 or (isinstance(value, torch.Tensor) and value.numel() == 1)
+
+
+def _affordable(model: BaseModel, loader: Any, num_all: int, max_seconds: float) -> int:
+    """Return how many images can be evaluated in the given time, as measured with a few batches."""
+    seconds, count = 0.0, 0
+    for index, batch in enumerate(loader):
+        before = time.monotonic()
+        count += len(model.val_step(batch))
+        # The first batch includes the start of the workers and of the kernels.
+        if index == 0:
+            count = 0
+        else:
+            seconds += time.monotonic() - before
+        if index == _TIMED_BATCHES:
+            break
+    if not seconds or not count:
+        return num_all
+    return max(min(num_all, int(max_seconds * count / seconds)), 1)
+
+
+def _take_part(loader: Mapping[str, Any], num_all: int, size: int) -> dict[str, Any]:
+    """Return the config of a data loader for evenly spaced images."""
+    indices = [index * num_all // size for index in range(size)]
+    dataset = loader['dataset']
+    if 'dataset' in dataset or 'datasets' in dataset:
+        return dict(loader)
+    return {**loader, 'dataset': {**dataset, 'indices': indices}}
+
+
+def _without_annotation_file(evaluator: Any) -> Any:
+    """Return the config of an evaluator without annotation files, whose images would all count; the loaded annotations remain."""
+    if isinstance(evaluator, (list, tuple)):
+        return [_without_annotation_file(metric) for metric in evaluator]
+    return {**evaluator, 'ann_file': None} if evaluator.get('ann_file') else evaluator
+
+
+def _build_evaluator(config: Any, dataset: Any) -> Evaluator:
+    is_complete = isinstance(config, Mapping) and 'metrics' in config
+    evaluator = EVALUATOR.build({'type': 'Evaluator', **config}) if is_complete else Evaluator(config)
+    evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
+    return evaluator
+
+
+def main_metric(cfg: Config, metrics: Sequence[str]) -> str | None:
+    """Return the name of the metric that a training is judged by.
+
+    Args:
+        cfg (Config): The config; ``save_best`` of its checkpoint hook has priority.
+        metrics (Sequence[str]): The names that its evaluation yields.
+
+    Returns:
+        str, optional: The name; None if there is no metric.
+
+    Example:
+        >>> main_metric(Config(), ['coco/bbox_mAP_50', 'coco/bbox_mAP', 'coco/segm_mAP'])
+        'coco/bbox_mAP'
+        >>> main_metric(Config(dict(default_hooks=dict(checkpoint=dict(save_best='aAcc')))), ['aAcc', 'mIoU'])
+        'aAcc'
+    """
+    names = list(metrics)
+    wanted = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
+    for name in [wanted] if isinstance(wanted, str) else wanted or []:
+        if name in names:
+            return str(name)
+    for word in _FIRST:
+        for name in names:
+            if name == word or name.endswith((f'/{word}', word.rpartition('/')[2])):
+                return name
+    return names[0] if names else None

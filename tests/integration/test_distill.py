@@ -1,0 +1,191 @@
+"""The verb `distill` at a small size, started as a user starts it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from lckd_mm.checkpoint import load_data
+from tests.helpers.shared import make_once
+from tests.helpers.small_classifiers import classifier
+from tests.helpers.tools import run_tool
+
+pytestmark = pytest.mark.training
+
+STUDENT = """
+default_scope = 'mmpretrain'
+model = {model!r}
+data_preprocessor = dict(mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True)
+images = dict(
+    type='CustomDataset', data_root={root!r}, pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')])
+loader = dict(batch_size=4, num_workers=0)
+train_dataloader = dict(
+    loader, dataset=dict(images, data_prefix='train'), sampler=dict(type='DefaultSampler', shuffle=True))
+val_dataloader = dict(
+    loader, dataset=dict(images, data_prefix='val'), sampler=dict(type='DefaultSampler', shuffle=False))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='Accuracy', topk=(1,))
+test_evaluator = val_evaluator
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
+train_cfg = dict(by_epoch=True, max_epochs=1, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+default_hooks = dict(logger=dict(type='LoggerHook', interval=1))
+"""
+
+
+def _write_project(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for label, value in dict(dark=60, bright=190).items():
+            (folder / split / label).mkdir(parents=True)
+            for index in range(4):
+                image = np.clip(random.normal(value, 30, (32, 32, 3)), 0, 255).astype(np.uint8)
+                cv2.imwrite(str(folder / split / label / f'{index}.png'), image)
+    for name, depth in dict(student=18, teacher=34).items():
+        text = STUDENT.format(model=classifier(depth, num_classes=2), root=str(folder))
+        (folder / f'{name}.py').write_text(text)
+    run_tool(
+        sys.executable, '-m', 'lckd_mm', 'train', folder / 'teacher.py', '--work-dir', folder / 'work_dirs' / 'teacher'
+    )
+
+
+def _distill(folder: Path, *arguments: object, ok: bool = True) -> subprocess.CompletedProcess:
+    configs = [folder / 'student.py', folder / 'teacher.py', folder / 'work_dirs' / 'teacher' / 'epoch_1.pth']
+    cache = dict(XDG_CACHE_HOME=str(folder / 'cache'))
+    return run_tool(sys.executable, '-W', 'ignore', '-m', 'lckd_mm', 'distill', *configs, *arguments, ok=ok, **cache)
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, the configs of a student and a teacher, and a trained teacher."""
+    return make_once(tmp_path_factory, 'distill_project', _write_project)
+
+
+@pytest.fixture(scope='module')
+def distilled(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp('distilled') / 'run'
+    done = _distill(project, '--work-dir', folder, '--losses', 'lipschitz', 'kd')
+    return folder, done.stdout
+
+
+def test_everything_is_printed_before_the_training(distilled: tuple[Path, str]) -> None:
+    before, _, training = distilled[1].partition('System environment')
+    for text in (
+        'Student: ImageClassifier', 'The checkpoint matches the teacher', 'training data 2 (bright, dark)',
+        'The teacher has accuracy/top1', '8 validation images', 'student backbone.layer1 (4 x 32 x 32, stride 4)',
+        'loss_lipschitz', 'loss_kd', 'Cost of a step on cpu', 'peak memory',
+    ):  # fmt: skip
+        assert text in before, text
+    assert 'Epoch(train)' in training
+
+
+def test_the_student_is_a_plain_checkpoint_with_its_plain_config(distilled: tuple[Path, str], tmp_path: Path) -> None:
+    folder = distilled[0]
+    code = f"""
+import sys, torch
+sys.modules['lckd_mm'] = None
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
+cfg = Config.fromfile({str(folder / 'student.py')!r})
+init_default_scope('mmpretrain')
+model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+data = torch.load({str(folder / 'student.pth')!r}, weights_only=True)
+print(model.load_state_dict(data['state_dict']), data['meta']['distillation']['teacher_sha256'])
+"""
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=False)
+    assert 'All keys matched' in done.stdout, done.stderr
+    assert len(done.stdout.split()[-1]) == 64
+
+
+def test_the_report_contains_metric_teacher_norms_and_settings(distilled: tuple[Path, str]) -> None:
+    folder = distilled[0]
+    text = (folder / 'report.md').read_text()
+    last = json.loads(next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines()[-1])['accuracy/top1']
+    assert f'| student with distillation, last | {last:.4g} |' in text
+    for part in (
+        '| teacher |',
+        '## Spectral norms',
+        '| loss_lipschitz | 0 |',
+        'config_fingerprint',
+        'Cost of a step',
+        '| torch |',
+    ):
+        assert part in text, part
+    assert cv2.imread(str(folder / 'report.png')).shape[0] > 200
+    meta = load_data(folder / 'student.pth')['meta']['distillation']
+    assert meta['metric'] == 'accuracy/top1'
+    assert meta['last_value'] == pytest.approx(last)
+
+
+def test_the_written_config_trains_like_the_command(distilled: tuple[Path, str], project: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'mine.py'
+    done = _distill(project, '--write-config', path, '--losses', 'lipschitz', 'kd')
+    assert path.read_text() in done.stdout
+    assert path.read_text() == distilled[0].with_name('run.py').read_text()
+    run_tool(
+        sys.executable, '-m', 'lckd_mm', 'train', path, '--work-dir', tmp_path / 'run', options=('randomness.seed=0',)
+    )
+    state = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
+    assert any(key.startswith('architecture.') for key in state)
+
+
+def test_a_longer_training_is_resumed_with_what_was_known(distilled: tuple[Path, str], project: Path) -> None:
+    folder = distilled[0]
+    folder.with_name('run.py').unlink()
+    longer = ('--cfg-options', 'train_cfg.max_epochs=2')
+    done = _distill(project, '--work-dir', folder, '--losses', 'lipschitz', 'kd', '--resume', *longer)
+    assert 'resumed epoch: 1' in done.stdout
+    assert 'Cost of a step' not in done.stdout
+    text = (folder / 'report.md').read_text()
+    assert 'Cost of a step' in text
+    assert text.count('| 2 |') == 1
+    assert Config.fromfile(folder / 'student.py').train_cfg.max_epochs == 2
+
+
+def test_a_comparison_ends_with_a_verdict(project: Path, tmp_path: Path) -> None:
+    done = _distill(project, '--work-dir', tmp_path / 'run', '--compare', 0, 1)
+    verdict = 'compared with student alone'
+    assert verdict in done.stdout
+    assert verdict in (tmp_path / 'run' / 'report.md').read_text()
+    assert (tmp_path / 'run' / 'student.pth').is_file()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--losses', 'kdd'], "'kdd' is unknown"),
+        (['--devices', '0'], '--devices 0 is no number'),
+        (['--compare', '0', '--devices', '2'], '--compare trains on one device'),
+        (
+            ['--losses', 'kd', '--cfg-options', 'model.head.num_classes=3'],
+            'the student has 3 classes and the teacher 2',
+        ),
+        (['--taps', 'backbone.layer9'], 'backbone.layer9'),
+        (['--cfg-options', 'train_dataloader.dataset.data_root=nowhere'], 'does not exist'),
+        (['--teacher-options', 'model.backbone.depth=18'], 'does not match the teacher'),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_the_training(
+    project: Path, tmp_path: Path, arguments: list, sentence: str
+) -> None:
+    done = _distill(project, '--work-dir', tmp_path / 'run', *arguments, ok=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert sentence in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert 'Epoch(train)' not in done.stdout
+
+
+def test_a_missing_checkpoint_is_reported_at_once(project: Path) -> None:
+    done = run_tool(
+        sys.executable, '-m', 'lckd_mm', 'distill', project / 'student.py', project / 'teacher.py', 'no.pth', ok=False
+    )
+    assert done.returncode == 2
+    assert "checkpoint 'no.pth' does not exist" in done.stderr
