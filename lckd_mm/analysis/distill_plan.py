@@ -100,6 +100,8 @@ def make_plan(request: Request) -> tuple[Plan, BaseModel, BaseModel]:
     defaults = read_config(f'lckd_mm::_base_/distillers/{block}.py')
     found = find_pairs(student, teacher)
     student_taps, teacher_taps = _taps(request.taps, found)
+    for model, role, taps in ((student, 'student', student_taps), (teacher, 'teacher', teacher_taps)):
+        _check_names(model, role, taps)
     losses, notes = choose_losses(request.losses, defaults.distillation.distiller.losses, found, request.taps is None)
     kept = {name for name in (*defaults.distillation.distiller.losses, *losses) if losses.get(name, {}) is not None}
     if not kept:
@@ -153,6 +155,13 @@ def _taps(names: Sequence[str] | None, found: TapPairs) -> tuple[list[Any], list
         return [student.config for student, _ in found.pairs], [teacher.config for _, teacher in found.pairs]
     sides = [name.partition('=')[::2] for name in names]
     return [student for student, _ in sides], [teacher or student for student, teacher in sides]
+
+
+def _check_names(model: BaseModel, role: str, taps: Sequence[Any]) -> None:
+    names = [name for name, _ in model.named_modules()]
+    for tap in taps:
+        if isinstance(tap, str) and tap not in names:
+            raise ConfigValueError(unknown_name(f'--taps: the layer of the {role}', tap, names))
 
 
 def choose_losses(

@@ -107,8 +107,7 @@ def print_screen(
         millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
         checkpoint = f', {request.checkpoint}' if role == 'Teacher' else ''
         print(f'{role}: {type(model).__name__}, {millions:.2f} M parameters, {path}{checkpoint}')
-    if measured is not None:
-        print('The checkpoint matches the teacher: every parameter was loaded.')
+    print('The checkpoint matches the teacher: every parameter was loaded.')
     for line in class_sentences(plan, student, teacher, measured.classes if measured else None):
         print(line)
     if judgment is not None:

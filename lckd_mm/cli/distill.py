@@ -24,7 +24,6 @@ from pathlib import Path
 from mmengine.model import BaseModel
 from rich.console import Console
 
-from lckd_mm.analysis.configs import load_config
 from lckd_mm.analysis.distill_config import write_config
 from lckd_mm.analysis.distill_measure import Inspection, inspect_distillation
 from lckd_mm.analysis.distill_plan import Plan, Request, make_plan
@@ -33,6 +32,7 @@ from lckd_mm.analysis.distill_screen import Judgment, print_screen
 from lckd_mm.analysis.known_metrics import find_known_metric
 from lckd_mm.analysis.teacher_metric import main_metric
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError, ConfigValueError
+from lckd_mm.models.utils.teacher import load_teacher
 
 from . import compare
 from .data_check import check_data
@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     config = args.write_config or work_dir.with_name(f'{work_dir.name}.py')
     with quiet(), Console(stderr=True).status('finding the layers of both models'):
         plan, student, teacher = make_plan(request)
+        if not args.write_config:
+            load_teacher(teacher, request.checkpoint)
+            check_data(plan.student_cfg, 'train_dataloader', 'val_dataloader')
         text = write_config(plan, config)
     if args.write_config:
         print(*plan.notes, text, sep='\n', end='')
@@ -77,7 +80,6 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if args.resume is not None and (work_dir / _FINDINGS).is_file():
         findings = load_findings(work_dir / _FINDINGS)
     else:
-        check_data(load_config(str(config)), 'train_dataloader', 'val_dataloader')
         inspection = inspect_distillation(
             str(config), request, args.amp, None if args.skip_teacher_eval else args.teacher_eval_seconds
         )
