@@ -31,7 +31,29 @@ def write_config(plan: Plan, path: Path) -> str:
     Raises:
         ConfigValueError: The file exists and has another content, which a person may have written.
     """
-    text = config_text(plan, path.parent)
+    base = _pure_python_base(plan, path)
+    text = config_text(plan, path.parent, base)
+    if base is not None:
+        _write(
+            base,
+            f'# The text form of {plan.request.student}, since a config inherits only configs of its own form.\n{_text(plan)}',
+        )
+    _write(path, text)
+    return text
+
+
+def _pure_python_base(plan: Plan, path: Path) -> Path | None:
+    """Return the file for the text form of a student's config in pure Python; None for a text config."""
+    student = plan.request.student
+    is_lazy = '::' not in student and Config._is_lazy_import(student)
+    return path.with_name(f'{path.stem}_student.py') if is_lazy else None
+
+
+def _text(plan: Plan) -> str:
+    return f'{plan.student_cfg.pretty_text.strip()}\n'
+
+
+def _write(path: Path, text: str) -> None:
     if path.is_file() and path.read_text() != text:
         raise ConfigValueError(
             f'{str(path)!r} exists and has another content: train it as it is by `python -m lckd_mm train {path}`, or delete it, or '
@@ -39,30 +61,29 @@ def write_config(plan: Plan, path: Path) -> str:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    return text
 
 
-def config_text(plan: Plan, folder: Path) -> str:
+def config_text(plan: Plan, folder: Path, student: Path | None = None) -> str:
     """Return the config of a plan.
 
     Args:
         plan (Plan): The plan.
         folder (Path): The folder of the file, to which the path of the student's config is relative.
+        student (Path, optional): A config of the student with all overrides, which is inherited. Defaults to None, the config that the
+            user named, whose overrides are added.
 
     Returns:
         str: The content of the file.
     """
     request = plan.request
-    base = [_base_path(request.student, folder), f'lckd_mm::_base_/distillers/{plan.block}.py']
+    changes = {} if student is not None else recipe_changes(plan.student_cfg, request.student_options)
+    base = [_base_path(str(student or request.student), folder), f'lckd_mm::_base_/distillers/{plan.block}.py']
     lines = [
         f'# {Path(request.teacher).stem} teaches {Path(request.student).stem}; written by `python -m lckd_mm distill`.',
         f'_base_ = {render(base)}',
-        f'model = {render(_model(plan))}',
+        f'model = {render(_model(plan, is_complete=student is not None))}',
         f'default_hooks = {render(_hooks(plan))}',
-        *(
-            f'{key} = {render(value)}'
-            for key, value in recipe_changes(plan.student_cfg, request.student_options).items()
-        ),
+        *(f'{key} = {render(value)}' for key, value in changes.items()),
     ]
     return '\n'.join([*lines, ''])
 
@@ -75,9 +96,9 @@ def _base_path(student: str, folder: Path) -> str:
     return os.path.relpath(path, folder.resolve()) if is_near else str(path)
 
 
-def _model(plan: Plan) -> dict[Any, Any]:
+def _model(plan: Plan, is_complete: bool) -> dict[Any, Any]:
     request = plan.request
-    student = model_source(request.student, request.student_options)
+    student = {} if is_complete else model_source(request.student, request.student_options)
     distiller: dict[Any, Any] = {Code('_base_.distillation.distiller'): ...}
     if plan.student_taps == plan.teacher_taps:
         distiller['taps'] = plan.student_taps

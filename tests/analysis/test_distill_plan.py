@@ -9,6 +9,7 @@ from lckd_mm.analysis.distill_config import config_text, recipe_changes, render,
 from lckd_mm.analysis.distill_plan import Plan, Request, choose_losses, make_plan
 from lckd_mm.analysis.tap_pairs import TapPairs
 from lckd_mm.errors import ConfigValueError
+from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import TAPS, classifier, distillation_config
 from tests.helpers.tiny_configs import write_config as write_tiny
 
@@ -138,6 +139,33 @@ def test_a_distillation_is_no_student(student: str, tmp_path: Path) -> None:
     path = write_tiny(tmp_path, distillation_config(), 'distillation.py')
     with pytest.raises(ConfigValueError, match=r"student config '.*distillation.py' is that of a distillation"):
         _plan(str(path), student)
+
+
+PURE_PYTHON = """
+from mmpretrain.models import GlobalAveragePooling, ImageClassifier, LinearClsHead, ResNet
+
+default_scope = 'mmpretrain'
+model = dict(
+    type=ImageClassifier,
+    backbone=dict(type=ResNet, depth=18, base_channels=4, stem_channels=4),
+    neck=dict(type=GlobalAveragePooling),
+    head=dict(type=LinearClsHead, num_classes=3, in_channels=32),
+)
+train_cfg = dict(by_epoch=True, max_epochs=1)
+"""
+
+
+def test_a_student_in_pure_python_is_inherited_in_its_text_form(teacher: str, tmp_path: Path) -> None:
+    student = tmp_path / 'pure.py'
+    student.write_text(PURE_PYTHON)
+    options = {'train_cfg.max_epochs': 7, 'model.head.num_classes': 3}
+    write_config(_plan(str(student), teacher, student_options=options), tmp_path / 'distilled.py')
+    cfg = load_config(str(tmp_path / 'distilled.py'))
+    assert cfg.train_cfg.max_epochs == 7
+    model = build_model(cfg.model.architecture)
+    assert type(model).__name__ == 'ImageClassifier'
+    assert model.head.num_classes == 3
+    assert cfg.model.distiller.taps == TAPS
 
 
 def test_the_block_is_that_of_the_package(student: str, teacher: str) -> None:
