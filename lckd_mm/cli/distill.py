@@ -1,13 +1,7 @@
 """Distill a student from a teacher: two configs and a checkpoint are enough.
 
-    python -m lckd_mm distill my_student.py my_teacher.py teacher.pth
-    python -m lckd_mm distill my_student.py my_teacher.py teacher.pth --losses lipschitz pkd --devices 4 --amp
-    python -m lckd_mm distill my_student.py my_teacher.py teacher.pth --compare 0 1 2 3 4
-    python -m lckd_mm distill my_student.py my_teacher.py teacher.pth --write-config my_distillation.py
-
-A config is a path, or a config of an installed package: mmdet::retinanet/retinanet_r18_fpn_1x_coco.py. Data, schedule, hooks and
-pipelines are those of the student. Layers and losses are chosen and printed with a few measured steps; then the training begins. The work
-directory receives student.pth with its plain config, report.md and a picture.
+Data, schedule, hooks and pipelines are those of the student. Layers and losses are chosen, and printed with a few measured steps; then the
+training begins. The work directory receives student.pth with its plain config, report.md and a picture.
 """
 
 import argparse
@@ -36,9 +30,28 @@ from lckd_mm.models.utils.teacher import load_teacher
 
 from . import compare
 from .data_check import check_data
-from .parser import OptionsAction, VerbParser
+from .options_action import OptionsAction
+from .parser import VerbParser
 from .quiet import quiet
 from .signals import terminated_like_interrupted
+
+EXAMPLES = {
+    'a student of the bundled demonstration, whose data set tools/dataset_converters/make_demo_set.py makes': (
+        '{prog} lckd_mm::demo/resnet_w4_digits.py lckd_mm::demo/resnet_w16_digits.py work_dirs/resnet_w16_digits/epoch_6.pth'
+    ),
+    'other losses, in four processes': (
+        '{prog} lckd_mm::demo/resnet_w4_digits.py lckd_mm::demo/resnet_w16_digits.py work_dirs/resnet_w16_digits/epoch_6.pth '
+        '--losses lipschitz kd --devices 4'
+    ),
+    'compare with the student alone over five seeds': (
+        '{prog} lckd_mm::demo/resnet_w4_digits.py lckd_mm::demo/resnet_w16_digits.py work_dirs/resnet_w16_digits/epoch_6.pth '
+        '--compare 0 1 2 3 4'
+    ),
+    'write the config, and train nothing': (
+        '{prog} lckd_mm::demo/resnet_w4_digits.py lckd_mm::demo/resnet_w16_digits.py work_dirs/resnet_w16_digits/epoch_6.pth '
+        '--write-config my_distillation.py'
+    ),
+}
 
 _FINDINGS = 'distill.json'
 
@@ -107,20 +120,32 @@ def make_parser(prog: str | None = None) -> VerbParser:
     Returns:
         VerbParser: The parser.
     """
-    parser = VerbParser(prog, __doc__)
-    parser.add_argument('student', help='config of the student')
-    parser.add_argument('teacher', help='config of the teacher, with which its checkpoint was trained')
-    parser.add_argument('checkpoint', help="the teacher's checkpoint, a path or a URL")
+    parser = VerbParser(prog, __doc__, EXAMPLES)
     parser.add_argument(
-        '--losses', nargs='+', metavar='LOSS', help='losses: lipschitz kd pkd ...; the default is that of the task'
+        'student', metavar='STUDENT', help='config of the student: a path, or PACKAGE::PATH of an installed package'
+    )
+    parser.add_argument(
+        'teacher', metavar='TEACHER', help='config of the teacher, with which its checkpoint was trained'
+    )
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help="the teacher's checkpoint, a path or a URL")
+    parser.add_argument(
+        '--losses',
+        nargs='+',
+        metavar='LOSS',
+        help='losses, such as lipschitz kd pkd (default: those recommended for the task)',
     )
     parser.add_argument(
         '--taps',
         nargs='+',
         metavar='LAYER',
-        help='layers to compare, LAYER or STUDENT_LAYER=TEACHER_LAYER; by default they are found, as `taps` shows',
+        help='layers to compare, LAYER or STUDENT_LAYER=TEACHER_LAYER (default: those that the verb taps finds)',
     )
-    parser.add_argument('--work-dir', type=Path, help='the default is work_dirs/<student>_distilled')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        metavar='DIR',
+        help='folder of logs and results (default: work_dirs/<student>_distilled)',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -140,7 +165,9 @@ def make_parser(prog: str | None = None) -> VerbParser:
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size'
     )
     parser.add_argument('--channels-last', action='store_true', help='memory format of the maps, as in `train`')
-    parser.add_argument('--devices', type=int, default=1, metavar='N', help='number of processes, one per GPU')
+    parser.add_argument(
+        '--devices', type=int, default=1, metavar='N', help='number of processes, one per GPU (default: 1)'
+    )
     parser.add_argument('--write-config', type=Path, metavar='FILE', help='write the config, and do nothing else')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH', help='resume the training, as in `train`')
     parser.add_argument(
@@ -151,7 +178,7 @@ def make_parser(prog: str | None = None) -> VerbParser:
         type=float,
         default=300,
         metavar='SECONDS',
-        help='an evaluation that would take longer uses a part of the images; the default is 300',
+        help='an evaluation that would take longer uses a part of the images (default: 300)',
     )
     parser.add_argument(
         '--compare',
@@ -160,7 +187,9 @@ def make_parser(prog: str | None = None) -> VerbParser:
         metavar='SEED',
         help='train the student alone as well, with these seeds, and compare',
     )
-    parser.add_argument('--metric', help='the metric of --compare; the default is the main one of the evaluation')
+    parser.add_argument(
+        '--metric', metavar='NAME', help='metric of --compare (default: the main one of the evaluation)'
+    )
     return parser
 
 
