@@ -21,7 +21,7 @@ def end_of(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
 def test_unknown_verb_is_reported_with_the_nearest(verb: str, capsys: pytest.CaptureFixture) -> None:
     for arguments in ([verb], [verb, 'mine.py', '--amp'], ['help', verb]):
         error = end_of(arguments, capsys)
-        assert error.startswith(f"verb '{verb}' is unknown; valid: 'train', ")
+        assert error.startswith(f"verb '{verb}' is unknown; valid: 'distill', 'train', ")
         assert error.endswith("did you mean 'train'?")
 
 
