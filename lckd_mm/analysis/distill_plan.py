@@ -21,8 +21,8 @@ _OTHER_BLOCK = 'lipschitz'
 # Where a loss reads, the first possible place: PKD (arXiv 2207.02039) and CWD (arXiv 2011.13256) on the pyramid of a detector,
 # CWD on the class scores of a segmentor. All others read the taps.
 _PLACES = {'pkd': ('pyramid', 'taps'), 'cwd': ('scores', 'pyramid', 'taps')}
-# It compares norms, and not maps.
-_ANY_SIZE = ('lipschitz',)
+# LCKD compares norms and RKD distances between images; PKD and CWD resize the student's maps.
+_ANY_SIZE = ('lipschitz', 'rkd', 'pkd', 'cwd')
 _LIPSCHITZ_HOOKS = ('lipschitz_monitor', 'lipschitz_balance')
 
 Options = Mapping[str, Any]
@@ -64,6 +64,7 @@ class Plan:
         found: The pairs of taps; None if the user named the layers.
         losses: Changes to the losses of the block by name: options, or None for a loss that is removed.
         hooks: Changes to the hooks of the block: None for a hook that is removed.
+        is_balanced: Whether a hook adapts the weight of the Lipschitz loss.
         notes: One sentence for each choice.
     """
 
@@ -75,6 +76,7 @@ class Plan:
     found: TapPairs | None
     losses: dict[str, dict[str, Any] | None]
     hooks: dict[str, None]
+    is_balanced: bool
     notes: list[str]
 
 
@@ -110,7 +112,16 @@ def make_plan(request: Request) -> tuple[Plan, BaseModel, BaseModel]:
         name for name in _LIPSCHITZ_HOOKS if name in defaults.distillation_hooks and 'lipschitz' not in kept
     )
     plan = Plan(
-        request, student_cfg, block, student_taps, teacher_taps, None if request.taps else found, losses, hooks, notes
+        request=request,
+        student_cfg=student_cfg,
+        block=block,
+        student_taps=student_taps,
+        teacher_taps=teacher_taps,
+        found=None if request.taps else found,
+        losses=losses,
+        hooks=hooks,
+        is_balanced='lipschitz_balance' in defaults.distillation_hooks,
+        notes=notes,
     )
     return plan, student, teacher
 
@@ -239,7 +250,7 @@ def _obstacle(kind: str, place: str, found: TapPairs, is_found: bool) -> str | N
         return None if found.pyramid is not None else 'the models have no feature pyramids of equal strides'
     if not is_found or kind in _ANY_SIZE or not found.in_order:
         return None
-    return 'the taps of student and teacher have different strides, and only the Lipschitz loss compares those'
+    return 'the taps of student and teacher have different strides, and it compares maps of equal size'
 
 
 def describe_tap(tap: Tap) -> str:

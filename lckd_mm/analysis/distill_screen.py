@@ -15,6 +15,8 @@ from .tables import print_table
 from .teacher_metric import TeacherMetric
 
 _WIDTH = 118
+# From the gradient norm of the task on, the Lipschitz loss did harm (docs/experiments.md, strength of the Lipschitz loss).
+_STRONG = 1.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,14 @@ def print_screen(
         print(note)
     if measured is not None:
         _print_losses(measured)
+        lipschitz = measured.gradients.get('distill.loss_lipschitz')
+        if lipschitz is not None and plan.is_balanced:
+            print('LipschitzBalanceHook adapts the weight of loss_lipschitz during the training.')
+        elif lipschitz is not None and lipschitz.gradient > _STRONG:
+            print(
+                f"Warning: the gradient of loss_lipschitz is {lipschitz.gradient:.3g} times the task's: reduce its loss_weight, or inherit "
+                'lckd_mm::_base_/distillers/lipschitz_balanced.py.'
+            )
         print(cost_sentence(measured))
     print(f'Config: {config}')
 

@@ -9,12 +9,13 @@ from .connectors import (
     TapwiseConnector,
 )
 from .distillers import LipschitzDistiller
-from .losses import LipschitzLoss, OverhaulLoss, TapwiseLoss
+from .losses import DecoupledLoss, LipschitzLoss, OverhaulLoss, TapwiseLoss
 from .recorders import LabelsRecorder, LogitsRecorder, PreActivationRecorder
 
 __all__ = [
     'CIFARResNet',
     'ChannelNormConnector',
+    'DecoupledLoss',
     'EfficientNetLite',
     'GlobalPoolConnector',
     'LabelsRecorder',

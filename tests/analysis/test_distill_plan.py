@@ -42,6 +42,7 @@ def _plan(student: str, teacher: str, **options: Any) -> Plan:
         ('pkd', _found(pyramid=PYRAMID), dict(taps=['neck'])),
         ('pkd', _found(pyramid=PYRAMID, in_order=True), dict(taps=['neck'])),
         ('pkd', _found(), {}),
+        ('cwd', _found(in_order=True), {}),
         ('cwd', _found(logits=SCORES, maps=True, pyramid=PYRAMID), dict(taps='logits')),
         ('cwd', _found(logits=SCORES, pyramid=PYRAMID), dict(taps=['neck'])),
         ('ofd', _found(pyramid=PYRAMID), {}),
@@ -57,7 +58,7 @@ def test_a_requested_loss_reads_where_it_can(name: str, found: TapPairs, options
     [
         ('kd', _found(), 'kd is impossible: the student has 3 classes and the teacher 80'),
         ('ofd', _found(in_order=True), 'different strides'),
-        ('cwd', _found(in_order=True), '3 classes.*feature pyramids.*different strides'),
+        ('at', _found(in_order=True), 'equal size'),
         ('kdd', _found(), "'kdd' is unknown.*did you mean 'kd'"),
     ],
 )
@@ -117,6 +118,7 @@ def test_without_a_lipschitz_loss_its_hooks_are_removed(student: str, teacher: s
     cfg = load_config(str(path))
     assert cfg.model.distiller.losses.lipschitz is None
     assert cfg.default_hooks.lipschitz_monitor is None
+    assert cfg.default_hooks.lipschitz_balance is None
     assert cfg.default_hooks.class_count is not None
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from mmrazor.registry import MODELS
+from torch import nn
 
-from lckd_mm.errors import ConfigError
+from lckd_mm.errors import ConfigError, ConfigValueError
 from lckd_mm.models.presets import PRESETS, expand_distiller
 from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, ofd_distiller, train_step
 
@@ -93,24 +94,6 @@ def test_logit_methods_equal_mmrazors_config(method: str, loss: dict, arguments:
     assert first_losses(distiller([method]), batch) == first_losses(stock, batch)
 
 
-def test_dkd_equals_mmrazors_config(batch: tuple) -> None:
-    fc = dict(type='ModuleOutputs', source='head.fc')
-    stock = dict(
-        type='ConfigurableDistiller',
-        student_recorders=dict(fc=fc, gt_labels=dict(type='ModuleInputs', source='head.loss_module')),
-        teacher_recorders=dict(fc=fc),
-        distill_losses=dict(loss_dkd=dict(type='DKDLoss', tau=1, beta=0.5, loss_weight=1, reduction='mean')),
-        loss_forward_mappings=dict(
-            loss_dkd=dict(
-                preds_S=dict(from_student=True, recorder='fc'),
-                preds_T=dict(from_student=False, recorder='fc'),
-                gt_labels=dict(recorder='gt_labels', from_student=True, data_idx=1),
-            )
-        ),
-    )
-    assert first_losses(distiller(['dkd']), batch) == first_losses(stock, batch)
-
-
 @pytest.mark.parametrize(
     ('method', 'loss'),
     [
@@ -161,6 +144,29 @@ def test_entry_with_its_own_taps_leaves_the_common_taps_to_the_others() -> None:
     assert mappings['loss_pkd']['preds_T']['recorder'] == ['tap4']
     assert mappings['loss_cwd']['teacher']['recorder'] == ['tap1']
     assert expanded['adapters'] == [None] * 4 + ['auto']
+
+
+def test_a_map_method_reads_the_class_scores() -> None:
+    expanded = expand_distiller(distiller(['lipschitz', dict(type='cwd', taps='logits')]))
+    assert expanded['taps'] == TAPS
+    assert expanded['student_recorders'] == expanded['teacher_recorders'] == dict(logits=dict(type='Logits', source=''))
+    assert expanded['loss_forward_mappings']['loss_cwd']['student']['recorder'] == ['logits']
+    with pytest.raises(ConfigValueError, match='give two lists of'):
+        expand_distiller(distiller([dict(type='cwd', student_taps='logits')]))
+
+
+def test_cwd_resizes_maps_of_the_student() -> None:
+    preset = PRESETS['cwd'].expand()
+    loss = MODELS.build({'_scope_': 'mmrazor', **preset.losses['']})
+    student, teacher = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 8, 10)
+    resized = nn.functional.interpolate(student, (8, 10), mode='bilinear', align_corners=False)
+    # Divergence of the distributions over the positions of each channel, averaged over channels and images (equations 4 and 5).
+    target, source = teacher.flatten(2).softmax(-1), resized.flatten(2).log_softmax(-1)
+    expected = 5 * (target * (target.log() - source)).sum() / (3 * 2)
+    torch.testing.assert_close(loss([student], [teacher]), expected)
+    fixed = MODELS.build({'_scope_': 'mmrazor', **PRESETS['cwd'].expand(resize=False).losses['']})
+    with pytest.raises(AssertionError):
+        fixed([student], [teacher])
 
 
 def test_entry_can_tap_student_and_teacher_at_different_layers() -> None:

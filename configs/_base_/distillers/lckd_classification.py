@@ -1,2 +1,2 @@
 # The recommended block for classifiers.
-_base_ = './lipschitz.py'
+_base_ = './lipschitz_balanced.py'

@@ -1,2 +1,2 @@
 # The recommended block for detectors.
-_base_ = './lipschitz.py'
+_base_ = './lipschitz_balanced.py'

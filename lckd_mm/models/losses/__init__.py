@@ -1,5 +1,6 @@
+from .decoupled_loss import DecoupledLoss
 from .lipschitz_loss import LipschitzLoss
 from .overhaul_loss import OverhaulLoss
 from .tapwise_loss import TapwiseLoss
 
-__all__ = ['LipschitzLoss', 'OverhaulLoss', 'TapwiseLoss']
+__all__ = ['DecoupledLoss', 'LipschitzLoss', 'OverhaulLoss', 'TapwiseLoss']

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import torch.nn as nn
+import torch.nn.functional as F
 from mmrazor.registry import MODELS
 from torch import Tensor
 
@@ -17,6 +18,8 @@ class TapwiseLoss(nn.Module):
     Args:
         loss (dict): Config of a loss whose first two arguments are the student's and the teacher's map.
         loss_weight (float): Factor of the sum. Defaults to 1.0.
+        resize (bool): Whether a student's map (B, C, H, W) of another height or width than the teacher's is interpolated bilinearly to
+            the teacher's. Defaults to False.
 
     Shape:
         - student: K maps.
@@ -33,12 +36,13 @@ class TapwiseLoss(nn.Module):
         tensor(2.)
     """
 
-    def __init__(self, loss: dict, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss: dict, loss_weight: float = 1.0, resize: bool = False) -> None:
         super().__init__()
         if not loss_weight >= 0:
             raise ConfigValueError(f'TapwiseLoss: loss_weight={loss_weight!r} is negative: use 0 or more.')
         self.loss = MODELS.build(loss)
         self.loss_weight = loss_weight
+        self.resize = resize
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """Sum the loss over the pairs of maps."""
@@ -47,5 +51,13 @@ class TapwiseLoss(nn.Module):
                 f'{type(self.loss).__name__} compares {len(student)} maps of the student with {len(teacher)} of the teacher: name taps '
                 'with as many levels in both networks.'
             )
+        if self.resize:
+            student = [_resized(s, t) for s, t in zip(student, teacher)]
         # Some losses of MMRazor call `view`, which fails on channels_last maps.
         return self.loss_weight * sum(self.loss(s.contiguous(), t.contiguous()) for s, t in zip(student, teacher))
+
+
+def _resized(student: Tensor, teacher: Tensor) -> Tensor:
+    if student.dim() != 4 or student.shape[2:] == teacher.shape[2:]:
+        return student
+    return F.interpolate(student, size=teacher.shape[2:], mode='bilinear', align_corners=False)
