@@ -5,7 +5,8 @@ import pytest
 from lckd_mm.analysis.comparison_file import load_comparison
 from lckd_mm.analysis.comparison_splits import find_splits
 from lckd_mm.analysis.configs import load_config
-from lckd_mm.cli.parser import OptionsAction, VerbParser
+from lckd_mm.cli.options_action import OptionsAction
+from lckd_mm.cli.parser import VerbParser
 from lckd_mm.models.presets import expand_distiller
 from tests.helpers.tools import ROOT
 
