@@ -218,7 +218,7 @@ def test_published_settings_are_one_block() -> None:
     assert distiller.adapters is True
 
 
-@pytest.mark.parametrize(('name', 'weight'), [('cwd', 0.0), ('lipschitz_cwd', 0.5)])
+@pytest.mark.parametrize(('name', 'weight'), [('cwd', 0.0), ('lipschitz_balanced_cwd', 0.5)])
 def test_rtmdet_has_mmyolos_published_settings(name: str, weight: float) -> None:
     cfg = load_config(FOLDER / f'coco/{name}_rtmdet_s_tiny_coco.py')
     losses = cfg.model.distiller.losses
