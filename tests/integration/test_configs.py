@@ -235,9 +235,11 @@ def test_rtmdet_has_mmyolos_published_settings(name: str, weight: float) -> None
 
 @pytest.mark.parametrize('block', BLOCKS)
 def test_every_block_trains_with_a_student_and_its_hooks_are_registered(block: str, tmp_path: Path) -> None:
-    student, teacher = (
-        ('faster_rcnn_r18', 'faster_rcnn_r50') if block == 'lipschitz_fpn' else ('resnet_w4', 'resnet_w16')
-    )
+    student, teacher = {
+        'lipschitz_fpn': ('faster_rcnn_r18', 'faster_rcnn_r50'),
+        # Its CWD reads class scores that are maps.
+        'lckd_segmentation': ('deeplabv3plus_r18w8', 'deeplabv3plus_r18w32'),
+    }.get(block, ('resnet_w4', 'resnet_w16'))
     (tmp_path / 'mine.py').write_text(f"""
 _base_ = ['lckd_mm::demo/{student}_digits.py', 'lckd_mm::_base_/distillers/{block}.py']
 model = dict(
