@@ -147,14 +147,16 @@ def recipe_changes(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
                 break
             target = target.setdefault(name, {})
             value, name = value[part], part
-        target[name] = _plain(value)
+        target[name] = _plain(value, cfg.get('default_scope'))
     return changes
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, scope: str | None) -> Any:
+    """Return a value without the scope that it has by default."""
     if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return type(value)(map(_plain, value)) if isinstance(value, (list, tuple)) else value
+        items = {key: _plain(entry, scope) for key, entry in value.items()}
+        return {key: entry for key, entry in items.items() if (key, entry) != ('_scope_', scope)}
+    return type(value)(_plain(entry, scope) for entry in value) if isinstance(value, (list, tuple)) else value
 
 
 def render(value: Any, indent: int = 0) -> str:
@@ -169,8 +171,8 @@ def render(value: Any, indent: int = 0) -> str:
         str: The code.
 
     Example:
-        >>> print(render({Code('_base_.hooks'): ..., 'monitor': None, 'taps': ['a', dict(source='b')]}))
-        dict(_base_.hooks, monitor=None, taps=['a', dict(source='b')])
+        >>> print(render({Code('_base_.hooks'): ..., 'monitor': None, 'steps': ['a', dict(end=2)]}))
+        dict(_base_.hooks, monitor=None, steps=['a', dict(end=2)])
         >>> print(render(['x' * 60, 'y' * 60]))
         [
             'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx',

@@ -10,7 +10,7 @@ import resource
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +32,8 @@ from .distill_plan import Request, model_source
 from .gradients import LossGradient, measure_gradients
 from .teacher_metric import TeacherMetric, evaluate_teacher, main_metric
 
-# Steps are repeated until one of these is reached. The first one warms up.
-_MAX_STEPS, _MAX_SECONDS = 6, 20.0
+# Steps are repeated until one of these is reached.
+_MAX_STEPS, _MAX_SECONDS = 5, 30.0
 
 
 class Cost(NamedTuple):
@@ -153,16 +153,51 @@ def measure_distillation(student_cfg: Config, cfg: Config) -> Measurement:
         data = next(iter(loader))
     classes = class_names(loader.dataset)
     with DefaultScope.overwrite_default_scope(scope):
-        alone = _measure_cost(lambda: _build(student_cfg, device), student_cfg, data)
+        steps = [_Step(_build(student_cfg, device), student_cfg, data)]
+        memory = [steps[0].peak_memory()]
         model = _build(cfg, device)
         model.init_weights()
         model.to(device)
         model.train()
-        batch = model.data_preprocessor(_copy(data), True)
+        batch = model.data_preprocessor(copy.deepcopy(data), True)
         gradients = measure_gradients(model, batch)
-        distilled = _measure_cost(lambda: model, cfg, data)
+        steps.append(_Step(model, cfg, data))
+        memory.append(steps[1].peak_memory())
+        alone, distilled = (Cost(*values) for values in zip(_alternate(steps), memory, strict=True))
     size = len(batch['inputs']) if isinstance(batch, Mapping) and 'inputs' in batch else 0
     return Measurement(gradients, alone, distilled, None if classes is None else tuple(classes), size, device)
+
+
+class _Step:
+    """Training steps of a model on one batch."""
+
+    def __init__(self, model: BaseModel, cfg: Config, data: Any) -> None:
+        self.model, self.data = model.train(), data
+        self.device = next(model.parameters()).device.type
+        self.wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+
+    def seconds(self) -> float:
+        # A data preprocessor may change its batch.
+        batch = copy.deepcopy(self.data)
+        start = synchronized_time(self.device)
+        self.model.train_step(batch, self.wrapper)
+        return synchronized_time(self.device) - start
+
+    def peak_memory(self) -> int | None:
+        gc.collect()
+        reset_peak_memory(self.device)
+        self.seconds()
+        return peak_memory(self.device)
+
+
+def _alternate(steps: Sequence[_Step]) -> list[float]:
+    """Return the median duration of each step; the steps take turns, so that other work on the machine affects all of them."""
+    times: list[list[float]] = [[] for _ in steps]
+    start = time.monotonic()
+    while len(times[0]) < _MAX_STEPS and (not times[0] or time.monotonic() - start < _MAX_SECONDS):
+        for step, durations in zip(steps, times, strict=True):
+            durations.append(step.seconds())
+    return [statistics.median(durations) for durations in times]
 
 
 def _in_process(loader: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,28 +216,6 @@ def _build(cfg: Config, device: str) -> BaseModel:
         # As the Runner does.
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return revert_sync_batchnorm(MODELS.build(model)).to(device)
-
-
-def _copy(data: Any) -> Any:
-    """Return a batch that a data preprocessor may change."""
-    return copy.deepcopy(data)
-
-
-def _measure_cost(build: Callable[[], BaseModel], cfg: Config, data: Any) -> Cost:
-    model = build()
-    device = next(model.parameters()).device.type
-    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    model.train()
-    gc.collect()
-    reset_peak_memory(device)
-    times: list[float] = []
-    start = time.monotonic()
-    while len(times) < _MAX_STEPS and (len(times) < 2 or time.monotonic() - start < _MAX_SECONDS):
-        batch = _copy(data)
-        before = synchronized_time(device)
-        model.train_step(batch, wrapper)
-        times.append(synchronized_time(device) - before)
-    return Cost(statistics.median(times[1:]), peak_memory(device))
 
 
 def reset_peak_memory(device: str) -> None:

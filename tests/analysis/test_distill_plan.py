@@ -176,6 +176,12 @@ def test_the_block_is_that_of_the_package(student: str, teacher: str) -> None:
 
 def test_lists_are_repeated_as_a_whole() -> None:
     cfg = Config(dict(loader=dict(sets=[dict(a=1), dict(a=2)], size=4)))
+    scoped = Config(
+        dict(default_scope='mmdet', steps=[dict(type='A', _scope_='mmdet'), dict(type='B', _scope_='mmseg')])
+    )
+    assert recipe_changes(scoped, {'steps.0.type': 'A'}) == dict(
+        steps=[dict(type='A'), dict(type='B', _scope_='mmseg')]
+    )
     assert recipe_changes(cfg, {'loader.sets.0.a': 1}) == dict(loader=dict(sets=[dict(a=1), dict(a=2)]))
 
 
