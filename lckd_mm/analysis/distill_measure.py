@@ -22,6 +22,7 @@ from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lckd_mm.engine.dataset_info import class_names
@@ -55,11 +56,13 @@ class Inspection(NamedTuple):
         measurement: Gradients, time and memory of a few steps.
         teacher: The teacher's evaluation; None if there was none.
         metric: Name of the main metric; None without an evaluation.
+        problem: The error that ended the teacher's evaluation; empty if there was none.
     """
 
     measurement: 'Measurement'
     teacher: TeacherMetric | None
     metric: str | None
+    problem: str = ''
 
 
 class Measurement(NamedTuple):
@@ -110,24 +113,27 @@ def _inspect(config: str, request: Request, use_amp: bool, max_seconds: float | 
             part.optim_wrapper.type = 'AmpOptimWrapper'
             part.optim_wrapper.setdefault('loss_scale', 'dynamic')
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as progress:
+    # The standard output is redirected below.
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
         bar = progress.add_task('measuring a few steps', total=None)
         measurement = measure_distillation(student_cfg, cfg)
-        teacher = metric = None
-        if max_seconds is not None and student_cfg.get('val_dataloader') and student_cfg.get('val_evaluator'):
+        teacher, metric, problem = None, None, ''
+        if max_seconds is not None:
             progress.update(bar, description='evaluating the teacher')
-            source = model_source(request.teacher, request.teacher_options)
-            # Metrics print tables.
-            with contextlib.redirect_stdout(io.StringIO()):
-                teacher = evaluate_teacher(
-                    source,
-                    request.checkpoint,
-                    student_cfg,
-                    max_seconds,
-                    lambda done, total: progress.update(bar, completed=done, total=total),
-                )
-            metric = main_metric(student_cfg, list(teacher.metrics))
-    return Inspection(measurement, teacher, metric)
+
+            def show(done: int, total: int) -> None:
+                progress.update(bar, completed=done, total=total)
+
+            try:
+                # Metrics print tables.
+                with contextlib.redirect_stdout(io.StringIO()):
+                    source = model_source(request.teacher, request.teacher_options)
+                    teacher = evaluate_teacher(source, request.checkpoint, student_cfg, max_seconds, show)
+                metric = main_metric(student_cfg, list(teacher.metrics))
+            # The evaluation informs; the training does not need it.
+            except Exception as error:
+                problem = f'{type(error).__name__}: {" ".join(str(error).split())}'
+    return Inspection(measurement, teacher, metric, problem)
 
 
 def measure_distillation(student_cfg: Config, cfg: Config) -> Measurement:

@@ -90,8 +90,8 @@ def print_screen(
     plan: Plan,
     student: BaseModel,
     teacher: BaseModel,
-    measured: Measurement | None,
-    judgment: Judgment | None,
+    measured: Measurement,
+    judgment: Judgment | str,
     config: Path,
 ) -> None:
     """Print everything that is known before the training.
@@ -100,8 +100,8 @@ def print_screen(
         plan (Plan): What was chosen.
         student (BaseModel): The student.
         teacher (BaseModel): The teacher.
-        measured (Measurement, optional): Measurements of a few steps.
-        judgment (Judgment, optional): The teacher's metric.
+        measured (Measurement): Measurements of a few steps.
+        judgment (Judgment | str): The teacher's metric, or why it was not evaluated.
         config (Path): The written config.
     """
     request = plan.request
@@ -110,24 +110,22 @@ def print_screen(
         checkpoint = f', {request.checkpoint}' if role == 'Teacher' else ''
         print(f'{role}: {type(model).__name__}, {millions:.2f} M parameters, {path}{checkpoint}')
     print('The checkpoint matches the teacher: every parameter was loaded.')
-    for line in class_sentences(plan, student, teacher, measured.classes if measured else None):
+    for line in class_sentences(plan, student, teacher, measured.classes):
         print(line)
-    if judgment is not None:
-        print(judgment.sentence)
+    print(f'The teacher was not evaluated: {judgment}.' if isinstance(judgment, str) else judgment.sentence)
     _print_taps(plan)
     for note in plan.notes:
         print(note)
-    if measured is not None:
-        _print_losses(measured)
-        lipschitz = measured.gradients.get('distill.loss_lipschitz')
-        if lipschitz is not None and plan.is_balanced:
-            print('LipschitzBalanceHook adapts the weight of loss_lipschitz during the training.')
-        elif lipschitz is not None and lipschitz.gradient > _STRONG:
-            print(
-                f"Warning: the gradient of loss_lipschitz is {lipschitz.gradient:.3g} times the task's: reduce its loss_weight, or inherit "
-                'lckd_mm::_base_/distillers/lipschitz_balanced.py.'
-            )
-        print(cost_sentence(measured))
+    _print_losses(measured)
+    lipschitz = measured.gradients.get('distill.loss_lipschitz')
+    if lipschitz is not None and plan.is_balanced:
+        print('LipschitzBalanceHook adapts the weight of loss_lipschitz during the training.')
+    elif lipschitz is not None and lipschitz.gradient > _STRONG:
+        print(
+            f"Warning: the gradient of loss_lipschitz is {lipschitz.gradient:.3g} times the task's: reduce its loss_weight, or inherit "
+            'lckd_mm::_base_/distillers/lipschitz_balanced.py.'
+        )
+    print(cost_sentence(measured))
     print(f'Config: {config}')
 
 

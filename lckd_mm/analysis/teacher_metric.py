@@ -16,6 +16,7 @@ from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import EVALUATOR, DefaultScope
 from mmengine.runner import Runner
 
+from lckd_mm.engine.class_counts import class_heads
 from lckd_mm.models.utils import build_model
 from lckd_mm.models.utils.teacher import load_teacher
 
@@ -39,6 +40,27 @@ class TeacherMetric(NamedTuple):
     metrics: dict[str, float]
     num_images: int
     num_all: int
+
+
+def evaluation_obstacle(student: BaseModel, teacher: BaseModel, cfg: Config) -> str:
+    """Return why the validation data of a student say nothing about a teacher.
+
+    Args:
+        student (BaseModel): The student.
+        teacher (BaseModel): The teacher.
+        cfg (Config): The student's config.
+
+    Returns:
+        str: The reason; empty if there is none.
+    """
+    if not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
+        return "the student's config has no validation data"
+    counts = [sorted({head.num_classes for head in class_heads(model)}) for model in (student, teacher)]
+    return '' if counts[0] == counts[1] else f'it has {_join(counts[1])} classes, and the student {_join(counts[0])}'
+
+
+def _join(counts: list[int]) -> str:
+    return ' and '.join(map(str, counts)) or 'no'
 
 
 def evaluate_teacher(

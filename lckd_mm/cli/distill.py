@@ -24,7 +24,7 @@ from lckd_mm.analysis.distill_plan import Plan, Request, make_plan
 from lckd_mm.analysis.distill_results import STUDENT_CONFIG, Findings, load_findings, save_findings, write_results
 from lckd_mm.analysis.distill_screen import Judgment, print_screen
 from lckd_mm.analysis.known_metrics import find_known_metric
-from lckd_mm.analysis.teacher_metric import main_metric
+from lckd_mm.analysis.teacher_metric import evaluation_obstacle, main_metric
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError, ConfigValueError
 from lckd_mm.models.utils.teacher import load_teacher
 
@@ -93,10 +93,13 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if args.resume is not None and (work_dir / _FINDINGS).is_file():
         findings = load_findings(work_dir / _FINDINGS)
     else:
-        inspection = inspect_distillation(
-            str(config), request, args.amp, None if args.skip_teacher_eval else args.teacher_eval_seconds
+        obstacle = (
+            '--skip-teacher-eval' if args.skip_teacher_eval else evaluation_obstacle(student, teacher, plan.student_cfg)
         )
-        findings = _report_before(plan, student, teacher, inspection, config)
+        inspection = inspect_distillation(
+            str(config), request, args.amp, None if obstacle else args.teacher_eval_seconds
+        )
+        findings = _report_before(plan, student, teacher, inspection, obstacle or inspection.problem, config)
         save_findings(work_dir / _FINDINGS, findings)
     del student, teacher
     run_dir = work_dir
@@ -207,11 +210,12 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _report_before(
-    plan: Plan, student: BaseModel, teacher: BaseModel, inspection: Inspection, config: Path
+    plan: Plan, student: BaseModel, teacher: BaseModel, inspection: Inspection, problem: str, config: Path
 ) -> Findings:
     """Print what is known before the training, and return it."""
     request, evaluation, metric = plan.request, inspection.teacher, inspection.metric
-    judgment = baseline = None
+    judgment: Judgment | str = problem or 'its evaluation has no metric'
+    baseline = None
     if evaluation is not None and metric is not None:
         baseline = find_known_metric(request.student, metric, is_changed=bool(request.student_options))
         judgment = Judgment(metric, evaluation, baseline)

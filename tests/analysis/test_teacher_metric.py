@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from lckd_mm.analysis import teacher_metric
 from lckd_mm.analysis.known_metrics import find_known_metric
-from lckd_mm.analysis.teacher_metric import evaluate_teacher, main_metric
+from lckd_mm.analysis.teacher_metric import evaluate_teacher, evaluation_obstacle, main_metric
 from lckd_mm.errors import ConfigError
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import classifier
@@ -108,6 +108,13 @@ def test_a_checkpoint_of_another_model_is_refused(cfg: Config, tmp_path: Path) -
     torch.save(dict(state_dict=build_model(classifier(depth=34)).state_dict()), tmp_path / 'other.pth')
     with pytest.raises(ConfigError, match='does not match the teacher'):
         evaluate_teacher(cfg.model, str(tmp_path / 'other.pth'), cfg, 10)
+
+
+def test_a_teacher_of_other_classes_is_not_evaluated(cfg: Config) -> None:
+    student, same, other = (build_model(classifier(num_classes=count)) for count in (3, 3, 80))
+    assert evaluation_obstacle(student, same, cfg) == ''
+    assert evaluation_obstacle(student, other, cfg) == 'it has 80 classes, and the student 3'
+    assert 'no validation data' in evaluation_obstacle(student, same, Config(dict(val_dataloader=None)))
 
 
 @pytest.mark.parametrize(
