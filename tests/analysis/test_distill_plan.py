@@ -12,6 +12,7 @@ from lckd_mm.errors import ConfigValueError
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import TAPS, classifier, distillation_config
 from tests.helpers.tiny_configs import write_config as write_tiny
+from tests.helpers.tools import ROOT
 
 PYRAMID, SCORES = ('neck', (8, 16)), ('head.fc', 'head.fc')
 
@@ -168,6 +169,12 @@ def test_a_student_in_pure_python_is_inherited_in_its_text_form(teacher: str, tm
     assert type(model).__name__ == 'ImageClassifier'
     assert model.head.num_classes == 3
     assert cfg.model.distiller.taps == TAPS
+
+
+def test_the_documentation_contains_what_the_command_writes(tmp_path: Path) -> None:
+    folder = 'mmdet::retinanet/retinanet'
+    text = write_config(_plan(f'{folder}_r18_fpn_1x_coco.py', f'{folder}_r50_fpn_1x_coco.py'), tmp_path / 'mine.py')
+    assert f'```python\n{text}```' in (ROOT / 'docs' / 'your_own_model.md').read_text()
 
 
 def test_the_block_is_that_of_the_package(student: str, teacher: str) -> None:
