@@ -18,6 +18,8 @@ from .probe_inputs import list_probe_inputs, make_inputs
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Set every module to evaluation mode within the context, and restore each module's mode afterwards.
 
+    Classes with a ``train`` method of their own may keep what evaluation needs, such as the attention biases of LeViT.
+
     Example:
         >>> model = nn.Sequential(nn.Dropout())
         >>> with evaluating(model):
@@ -27,13 +29,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         True
     """
     modes = [(module, module.training) for module in model.modules()]
-    for module, _ in modes:
-        module.training = False
+    # Such a method may also freeze layers, as those of the backbones do.
+    frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    _set_modes([(module, False) for module, _ in modes])
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        _set_modes(modes)
+        for parameter, requires_grad in frozen:
+            parameter.requires_grad = requires_grad
+
+
+def _set_modes(modes: list[tuple[nn.Module, bool]]) -> None:
+    # A module comes before its parts, whose modes it sets as well. A second call in the same mode may undo the first.
+    for module, mode in modes:
+        if type(module).train is not nn.Module.train and module.training != mode:
+            module.train(mode)
+    for module, mode in modes:
+        module.training = mode
 
 
 @contextlib.contextmanager
