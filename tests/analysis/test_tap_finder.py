@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmrazor.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -283,3 +284,44 @@ def test_a_module_that_is_called_twice_is_tapped_at_its_last_call() -> None:
 
     taps = find_taps(Network(twice), (64, 64))
     assert [tap.config for tap in taps] == [dict(source=f'parts.{i}.1', record_idx=1) for i in range(4)]
+
+
+def test_strides_of_maps_that_are_one_position_too_long() -> None:
+    pools = [nn.MaxPool2d(3, 2, 1, ceil_mode=True) for _ in range(2)]
+    stages = [
+        nn.Conv2d(3, 4, 2, 2),
+        nn.Conv2d(4, 4, 2, 2),
+        *(nn.Sequential(pool, nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)) for pool in pools),
+    ]
+    taps = find_taps(nn.Sequential(*stages), (128, 128))
+    assert [(tap.grid.height, tap.stride) for tap in taps] == [(64, 2), (32, 4), (17, 8), (9, 16)]
+
+
+def test_a_patch_size_that_is_no_power_of_two_is_a_stride() -> None:
+    taps = find_taps(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 14, 14), *(nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)) for _ in range(4))
+        ),
+        (128, 128),
+    )
+    assert [(tap.grid.height, tap.stride) for tap in taps] == [(9, 14)] * 4
+
+
+def test_parallel_branches_are_recorded_before_their_activations() -> None:
+    model = build_model(
+        dict(cfg_path='mmseg::hrnet/fcn_hr18s_4xb2-40k_cityscapes-512x1024.py', cfg_options={'pretrained': None})
+    )
+    taps = find_taps(model)
+    assert [tap.activation for tap in taps] == ['ReLU'] * 4
+    distiller = dict(type='LipschitzDistiller', taps=[tap.config for tap in taps], losses=['lipschitz'])
+    config = dict(
+        type='LipschitzDistill', architecture=model, teacher=model, distiller=distiller, allow_random_teacher=True
+    )
+    distillation = MODELS.build(config)
+    recorders = distillation.distiller.student_recorders
+    with recorders, torch.no_grad():
+        outputs = model.eval().backbone(torch.rand(1, 3, 64, 64))
+    records = [distillation.distiller.network_taps[True].read(f'tap{i}') for i in range(4)]
+    for record, output in zip(records, outputs):
+        assert record.min() < 0
+        torch.testing.assert_close(record.relu(), output)
