@@ -58,7 +58,7 @@ def find_pairs(student: nn.Module, teacher: nn.Module, size: Sequence[int] | Non
         >>> [(student.source, teacher.channels) for student, teacher in find_pairs(network(4), network(6)).pairs]
         [('0', 6), ('1', 8)]
     """
-    return select_pairs(student, teacher, trace_both(student, teacher, size))
+    return select_pairs(student, teacher, _trace_both(student, teacher, size))
 
 
 def select_pairs(student: nn.Module, teacher: nn.Module, roots: tuple[Call, Call]) -> TapPairs:
@@ -78,7 +78,7 @@ def select_pairs(student: nn.Module, teacher: nn.Module, roots: tuple[Call, Call
     )
 
 
-def trace_both(student: nn.Module, teacher: nn.Module, size: Sequence[int] | None = None) -> tuple[Call, Call]:
+def _trace_both(student: nn.Module, teacher: nn.Module, size: Sequence[int] | None = None) -> tuple[Call, Call]:
     """Trace both networks, on images of one size if they take one; arguments as in :func:`find_pairs`."""
     student_root = trace_model(student, size)
     teacher_root = trace_model(teacher, size, image_size(student_root))
