@@ -26,6 +26,8 @@ from .zoo_step import distillation_step
 STATUSES = ('works', 'refused', 'fails', 'not built', 'over limit', 'apart')
 CPU_SECONDS = 60.0
 MEMORY_BYTES = 8 * 2**30
+# Configs of a combination that are tried if the package cannot build the first, a deployed model for example.
+_MAX_CONFIGS = 3
 # Wall time per CPU second on a machine that other processes use as well.
 _WAITING = 10
 
@@ -128,23 +130,31 @@ def walk_zoo(plan: Sequence[ZooModel], results: Path, cpu_seconds: float = CPU_S
     for model in plan:
         if (model.package, model.combination) in known:
             continue
-        path = Path(model.configs[0])
-        record = dict(
-            package=model.package,
-            combination=model.combination,
-            config='/'.join(path.parts[-2:]),
-            num_configs=len(model.configs),
-            date=datetime.date.today().isoformat(),
-        )
-        if model.error:
-            record.update(status='not built', message=model.error)
-        elif model.group:
-            record.update(status='apart', group=model.group)
-        else:
-            record.update(_check_apart(path, cpu_seconds))
+        record = _check_combination(model, cpu_seconds)
         with results.open('a') as file:
             file.write(f'{json.dumps(record)}\n')
         yield record
+
+
+def _check_combination(model: ZooModel, cpu_seconds: float) -> dict[str, Any]:
+    """Check the first config of a combination that the package can build."""
+    if model.error:
+        config, result = model.configs[0], dict[str, Any](status='not built', message=model.error)
+    elif model.group:
+        config, result = model.configs[0], dict[str, Any](status='apart', group=model.group)
+    else:
+        for config in model.configs[:_MAX_CONFIGS]:
+            result = _check_apart(Path(config), cpu_seconds)
+            if result['status'] != 'not built':
+                break
+    return dict(
+        package=model.package,
+        combination=model.combination,
+        config='/'.join(Path(config).parts[-2:]),
+        num_configs=len(model.configs),
+        date=datetime.date.today().isoformat(),
+        **result,
+    )
 
 
 def _check_apart(path: Path, cpu_seconds: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import nn
 from lckd_mm.analysis import zoo_step
 from lckd_mm.analysis.stock_configs import stock_configs
 from lckd_mm.analysis.zoo import check_model, read_plan, walk_zoo
-from lckd_mm.analysis.zoo_models import group_of, plan_zoo, read_model
+from lckd_mm.analysis.zoo_models import ZooModel, group_of, plan_zoo, read_model
 from lckd_mm.analysis.zoo_report import render_page, summarize
 from lckd_mm.analysis.zoo_step import distillation_step
 from lckd_mm.models.utils import build_model
@@ -130,6 +130,18 @@ def test_results_are_continued_with_the_smallest_config_per_combination(tmp_path
     assert list(walk_zoo(plan, file)) == []
     file.write_text(''.join(file.read_text().splitlines(keepends=True)[1:]))
     assert len(list(walk_zoo(plan, file))) == 1
+
+
+def test_another_config_is_checked_if_the_first_cannot_be_built(tmp_path: Path) -> None:
+    for name, depth in (('a.py', 7), ('b.py', 18), ('c.py', 18)):
+        backbone = f"backbone=dict(type='ResNet', depth={depth})"
+        (tmp_path / name).write_text(
+            f"default_scope = 'mmpretrain'\nmodel = dict(type='ImageClassifier', {backbone})\n"
+        )
+    paths = [tmp_path / name for name in ('a.py', 'b.py', 'c.py')]
+    plan = [ZooModel('mmpretrain', 'ImageClassifier, ResNet', list(map(str, paths)))]
+    (record,) = walk_zoo(plan, tmp_path / 'zoo.jsonl')
+    assert (record['config'].rpartition('/')[2], record['status']) == ('b.py', 'works')
 
 
 def test_a_check_over_the_limits_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
