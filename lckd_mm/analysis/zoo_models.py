@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from torch.overrides import TorchFunctionMode
 
 from .stock_configs import PACKAGES
 
@@ -29,6 +30,11 @@ GROUPS = {
 }
 # The extra packages of the multimodal models are not installed: their types are registered as placeholders, or not at all.
 _PLACEHOLDER = 'register_multimodal_placeholder'
+
+
+# Options of proposals and samplers. A small image has few objects.
+_NUM_REGIONS = ('nms_pre', 'max_per_img', 'num')
+_MAX_REGIONS = 64
 
 
 class ZooModel(NamedTuple):
@@ -84,13 +90,15 @@ def package_of(path: Path) -> str:
 
 
 def without_weights(part: Any) -> Any:
-    """Return a copy of a model config that names no pretrained weights, no layers of distributed training and no size of batches.
+    """Return a copy of a model config that names no pretrained weights, no layers of distributed training, no size and few regions.
 
     Example:
         >>> without_weights(dict(type='ResNet', init_cfg=dict(type='Pretrained'), norm_cfg=dict(type='MMSyncBN')))
         {'type': 'ResNet', 'norm_cfg': {'type': 'BN'}}
         >>> without_weights(dict(batch_augments=[dict(type='BatchFixedSizePad', size=(1024, 1024))]))
         {'batch_augments': []}
+        >>> without_weights(dict(train_cfg=dict(rcnn=dict(sampler=dict(num=512, pos_fraction=0.25)))))
+        {'train_cfg': {'rcnn': {'sampler': {'num': 64, 'pos_fraction': 0.25}}}}
     """
     if part == 'MMSyncBN':
         # This layer can only be built in a distributed training.
@@ -98,7 +106,7 @@ def without_weights(part: Any) -> Any:
     if isinstance(part, dict):
         return type(part)(
             {
-                key: _without_size(value) if key == 'batch_augments' else without_weights(value)
+                key: _TRANSFORMS.get(key, without_weights)(value)
                 for key, value in part.items()
                 if key not in ('init_cfg', 'pretrained')
             }
@@ -112,6 +120,23 @@ def _without_size(augments: Any) -> Any:
     return (
         [augment for augment in augments if not {'size', 'random_size_range'} & set(augment)] if is_list else augments
     )
+
+
+def _with_few_regions(part: Any) -> Any:
+    """Return the training settings of the heads of a detector with fewer proposals and samples, which take most of the time on a CPU."""
+    if isinstance(part, dict):
+        return type(part)(
+            {
+                key: min(value, _MAX_REGIONS)
+                if key in _NUM_REGIONS and isinstance(value, int) and value > 0
+                else _with_few_regions(value)
+                for key, value in part.items()
+            }
+        )
+    return type(part)(map(_with_few_regions, part)) if isinstance(part, (list, tuple)) else part
+
+
+_TRANSFORMS = {'batch_augments': _without_size, 'train_cfg': _with_few_regions}
 
 
 def combination(model: Mapping[str, Any]) -> str:
@@ -196,6 +221,14 @@ def plan_zoo(paths: Iterable[Path]) -> list[ZooModel]:
     return [models[key] for key in sorted(models)]
 
 
+class _DropPathRates(TorchFunctionMode):
+    """Compute the rates of stochastic depth, which a transformer reads when it is built, although other tensors have no memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        return func(*args, **(dict(kwargs, device='cpu') if func is torch.linspace else kwargs))
+
+
 _SIZES: dict[str, float] = {}
 
 
@@ -205,7 +238,7 @@ def _backbone_size(model: Mapping[str, Any]) -> float:
     key = json.dumps([model['_scope_'], backbone], sort_keys=True, default=repr)
     if key not in _SIZES:
         try:
-            with DefaultScope.overwrite_default_scope(model['_scope_']), torch.device('meta'):
+            with DefaultScope.overwrite_default_scope(model['_scope_']), torch.device('meta'), _DropPathRates():
                 built = MODELS.build(copy.deepcopy(dict(backbone)))
             _SIZES[key] = sum(parameter.numel() for parameter in built.parameters())
         except Exception:

@@ -20,7 +20,7 @@ same types of backbone, neck and heads are one combination. For each combination
 random weights, as student and teacher. Then:
 
 1. `find_pairs` finds the taps. No tap is configured.
-2. `LipschitzDistill` is built with `losses=['lipschitz']`, and its weights are initialized.
+2. `LipschitzDistill` is built with `losses=['lipschitz']`, and its weights are initialized. BNs receive the statistics of the images.
 3. `train_step` takes one step of SGD on two images of noise with random annotations. The step includes the losses of the model itself.
    They may need an operation or an annotation that is not available here. Then the model without lckd_mm raises an error as well, and the
    step has the Lipschitz loss alone, computed from the backbone. Column *step* says which.
@@ -29,7 +29,8 @@ random weights, as student and teacher. Then:
    memory.
 6. The student receives the teacher's weights. In evaluation mode, the Lipschitz loss of the two equal networks is 0.
 
-A check has {seconds:g} s of CPU time, {gigabytes} GB of memory and no network. The images have 128 x 128 pixels where the model takes them.
+A check has {seconds:g} s of CPU time, {gigabytes} GB of memory and no network. The images have 128 x 128 pixels where the model takes them,
+and detectors propose and sample at most 64 regions. Nothing else of a model is changed.
 The teacher of the same size is the hardest case for the checks of shared state. [your_own_model.md](your_own_model.md#choose-the-layers)
 describes how taps are found, and how those of different architectures are paired.
 

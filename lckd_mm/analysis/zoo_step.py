@@ -1,5 +1,6 @@
 """A training step in which a model is distilled from a model of the same config, and what it must leave as it was."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -8,6 +9,9 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lckd_mm.models.distillers.probe import evaluating
 
 from .forward_trace import image_size, trace_model
 from .tap_finder import Tap
@@ -81,8 +85,27 @@ def distillation_step(student: BaseModel, teacher: BaseModel, package: str, seg_
     )
     distillation.init_weights()
     batch = synthetic_batch(student, package, shape, seg_stride)
+    for model in (student, teacher):
+        _calibrate(model, batch)
     taps = [tap for tap, _ in pairs]
     return StepResult(taps, size, *_take_step(distillation, batch))
+
+
+def _calibrate(model: BaseModel, batch: dict[str, list[Any]]) -> None:
+    """Give the BNs of a model the statistics of a batch, as a trained network has.
+
+    With the initial statistics, the maps of a deep network with frozen BNs overflow.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    images = model.data_preprocessor(_copy(batch), False)['inputs']
+    with torch.no_grad(), evaluating(model), contextlib.suppress(Exception):
+        for norm in norms:
+            norm.training, norm.momentum = True, 1.0
+        # A neck can have operations that do not run on this device.
+        model.extract_feat(images)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
 
 
 def _take_step(distillation: BaseModel, batch: dict[str, list[Any]]) -> tuple[str, str, float, list[str]]:

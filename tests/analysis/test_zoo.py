@@ -88,6 +88,14 @@ def test_gradients_outside_of_the_student_are_a_problem(monkeypatch: pytest.Monk
     assert "'head.fc.weight' has a gradient" in distillation_step(*_networks(), 'mmpretrain').problems
 
 
+def test_norms_receive_the_statistics_of_images_before_the_step() -> None:
+    student, teacher = _networks()
+    assert distillation_step(student, teacher, 'mmpretrain').problems == []
+    for norm in (module for module in teacher.modules() if isinstance(module, nn.BatchNorm2d)):
+        assert (norm.momentum, norm.training, int(norm.num_batches_tracked)) == (0.1, False, 1)
+        assert not torch.equal(norm.running_var, torch.ones_like(norm.running_var))
+
+
 def test_a_model_whose_own_losses_fail_takes_the_step_of_the_lipschitz_loss() -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise KeyError('no such operation')
