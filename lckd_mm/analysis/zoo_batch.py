@@ -80,6 +80,8 @@ def _detection_sample(size: Size, num_classes: int, seg_stride: int) -> Any:
         bboxes=HorizontalBoxes(boxes), labels=labels, masks=BitmapMasks(masks, height, width)
     )
     sample.ignored_instances = InstanceData(bboxes=HorizontalBoxes(torch.zeros(0, 4)))
+    # Fast R-CNN reads them from a file.
+    sample.proposals = InstanceData(bboxes=boxes.clone(), scores=torch.ones(_NUM_BOXES))
     semantic = torch.randint(num_classes, (1, height // seg_stride, width // seg_stride))
     sample.gt_sem_seg = PixelData(sem_seg=semantic)
     return sample

@@ -126,17 +126,17 @@ def _with_few_regions(part: Any) -> Any:
     """Return the training settings of the heads of a detector with fewer proposals and samples, which take most of the time on a CPU."""
     if isinstance(part, dict):
         return type(part)(
-            {
-                key: min(value, _MAX_REGIONS)
-                if key in _NUM_REGIONS and isinstance(value, int) and value > 0
-                else _with_few_regions(value)
-                for key, value in part.items()
-            }
+            {key: _few(value) if key in _NUM_REGIONS else _with_few_regions(value) for key, value in part.items()}
         )
     return type(part)(map(_with_few_regions, part)) if isinstance(part, (list, tuple)) else part
 
 
-_TRANSFORMS = {'batch_augments': _without_size, 'train_cfg': _with_few_regions}
+def _few(count: Any) -> Any:
+    return min(count, _MAX_REGIONS) if isinstance(count, int) and count > 0 else count
+
+
+# A small image has fewer positions than DINO has queries.
+_TRANSFORMS = {'batch_augments': _without_size, 'train_cfg': _with_few_regions, 'num_queries': _few}
 
 
 def combination(model: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ random weights, as student and teacher. Then:
 6. The student receives the teacher's weights. In evaluation mode, the Lipschitz loss of the two equal networks is 0.
 
 A check has {seconds:g} s of CPU time, {gigabytes} GB of memory and no network. The images have 128 x 128 pixels where the model takes them,
-and detectors propose and sample at most 64 regions. Nothing else of a model is changed.
+and detectors have at most 64 queries, proposals and samples. Nothing else of a model is changed.
 The teacher of the same size is the hardest case for the checks of shared state. [your_own_model.md](your_own_model.md#choose-the-layers)
 describes how taps are found, and how those of different architectures are paired.
 

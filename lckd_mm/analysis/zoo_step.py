@@ -121,6 +121,9 @@ def _take_step(distillation: BaseModel, batch: dict[str, list[Any]]) -> tuple[st
     backbone = [p for p in getattr(student, 'backbone', student).parameters() if p.requires_grad]
 
     def measure(loss: nn.Module, inputs: Any, output: Tensor) -> None:
+        # The distiller computes the loss once without a graph where it could not check the taps before.
+        if not output.requires_grad:
+            return
         found = torch.autograd.grad(output.sum(), backbone, retain_graph=True, allow_unused=True)
         norms = [gradient.norm() for gradient in found if gradient is not None]
         gradients.append(float(torch.stack(norms).norm()) if norms else 0.0)
