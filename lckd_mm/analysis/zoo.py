@@ -18,7 +18,8 @@ from lckd_mm.errors import ConfigError
 from lckd_mm.models.utils import build_model
 
 from .tap_finder import Tap
-from .zoo_models import ZooModel, describe, package_of, plan_zoo, read_model, read_zoo_config
+from .zoo_batch import AnnotationOptions
+from .zoo_models import ZooModel, describe, plan_zoo, read_model, read_zoo_config
 from .zoo_step import distillation_step
 
 # Results: the step is taken, the model is refused with a sentence, an error, the package cannot build the model here, the limits are
@@ -56,7 +57,8 @@ def check_model(path: Path) -> dict[str, Any]:
     except Exception as error:
         return dict(status='over limit' if _is_out_of_memory(error) else 'not built', message=describe(error))
     try:
-        result = distillation_step(student, teacher, package_of(path), _seg_stride(path))
+        options = AnnotationOptions.from_pipeline(read_zoo_config(path).get('train_dataloader'))
+        result = distillation_step(student, teacher, options)
     except ConfigError as error:
         return dict(status='refused', message=str(error))
     except Exception as error:
@@ -86,23 +88,6 @@ def _tap_name(tap: Tap) -> str:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-
-
-def _seg_stride(path: Path) -> int:
-    """Return the size of the image over size of the semantic map, which a transform of the training data makes smaller."""
-    scales: list[float] = []
-
-    def search(part: Any) -> None:
-        if isinstance(part, dict):
-            if str(part.get('type')).endswith('SegRescale'):
-                scales.append(part.get('scale_factor', 1))
-            part = list(part.values())
-        if isinstance(part, (list, tuple)):
-            for value in part:
-                search(value)
-
-    search(read_zoo_config(path).get('train_dataloader'))
-    return round(1 / scales[0]) if scales else 1
 
 
 def read_plan(paths: Sequence[Path], plan_file: Path) -> list[ZooModel]:

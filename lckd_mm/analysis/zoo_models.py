@@ -118,7 +118,9 @@ def _without_size(augments: Any) -> Any:
     """Return the augmentations of a batch without those that pad or resize it to the images of a training."""
     is_list = isinstance(augments, (list, tuple))
     return (
-        [augment for augment in augments if not {'size', 'random_size_range'} & set(augment)] if is_list else augments
+        [augment for augment in augments if not {'size', 'scale', 'random_size_range'} & set(augment)]
+        if is_list
+        else augments
     )
 
 

@@ -16,7 +16,7 @@ from lckd_mm.models.distillers.probe import evaluating
 from .forward_trace import image_size, trace_model
 from .tap_finder import Tap
 from .tap_pairs import select_pairs
-from .zoo_batch import synthetic_batch
+from .zoo_batch import AnnotationOptions, synthetic_batch
 
 # The loss is a squared relative difference of norms, and float32 has a relative precision of 1e-7.
 _EQUAL_LOSS = 1e-9
@@ -42,14 +42,13 @@ class StepResult(NamedTuple):
     problems: list[str]
 
 
-def distillation_step(student: BaseModel, teacher: BaseModel, package: str, seg_stride: int = 1) -> StepResult:
+def distillation_step(student: BaseModel, teacher: BaseModel, options: AnnotationOptions | None = None) -> StepResult:
     """Pair the taps of two models of one config, build their distillation, and take a step with the stock ``train_step``.
 
     Args:
         student (BaseModel): The model.
         teacher (BaseModel): A model of the same config with other weights.
-        package (str): The package of the models.
-        seg_stride (int): As in :func:`synthetic_batch`. Defaults to 1.
+        options (AnnotationOptions, optional): As in :func:`synthetic_batch`. Defaults to None.
 
     Returns:
         StepResult: The taps and the results of the checks.
@@ -84,7 +83,7 @@ def distillation_step(student: BaseModel, teacher: BaseModel, package: str, seg_
         )
     )
     distillation.init_weights()
-    batch = synthetic_batch(student, package, shape, seg_stride)
+    batch = synthetic_batch(student, shape, options)
     for model in (student, teacher):
         _calibrate(model, batch)
     taps = [tap for tap, _ in pairs]

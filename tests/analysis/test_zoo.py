@@ -50,19 +50,19 @@ class _Noise(nn.Module):
 
 
 def test_step_of_a_sound_model_has_no_problems() -> None:
-    result = distillation_step(*_networks(), 'mmpretrain')
+    result = distillation_step(*_networks())
     assert (result.problems, result.step, result.reason, result.size) == ([], 'training', '', (128, 128))
     assert [tap.source for tap in result.taps] == [f'backbone.layer{i}' for i in (1, 2, 3, 4)]
     assert result.gradient > 0
 
 
 def test_a_teacher_that_changes_in_evaluation_mode_is_a_problem() -> None:
-    problems = distillation_step(*_networks(_Counter), 'mmpretrain').problems
+    problems = distillation_step(*_networks(_Counter)).problems
     assert problems == ["the step changes 'backbone.layer4.extra.count' of the teacher"]
 
 
 def test_equal_networks_with_different_maps_are_a_problem() -> None:
-    (problem,) = distillation_step(*_networks(_Noise), 'mmpretrain').problems
+    (problem,) = distillation_step(*_networks(_Noise)).problems
     assert problem.startswith('the Lipschitz loss of equal networks is ')
 
 
@@ -70,7 +70,7 @@ def test_shared_modules_and_memory_are_problems() -> None:
     student, teacher = _networks()
     teacher.backbone.layer1[0].conv1 = student.backbone.layer1[0].conv1
     teacher.head.fc.weight.data = student.head.fc.weight.data[:]
-    problems = distillation_step(student, teacher, 'mmpretrain').problems
+    problems = distillation_step(student, teacher).problems
     for name in ('backbone.layer1.0.conv1', 'backbone.layer1.0.conv1.weight', 'head.fc.weight'):
         assert f"student and teacher share '{name}'" in problems
     assert "the step changes 'head.fc.weight' of the teacher" in problems
@@ -85,12 +85,12 @@ def test_gradients_outside_of_the_student_are_a_problem(monkeypatch: pytest.Monk
         return take_step(distillation, batch)
 
     monkeypatch.setattr(zoo_step, '_take_step', with_trained_teacher)
-    assert "'head.fc.weight' has a gradient" in distillation_step(*_networks(), 'mmpretrain').problems
+    assert "'head.fc.weight' has a gradient" in distillation_step(*_networks()).problems
 
 
 def test_norms_receive_the_statistics_of_images_before_the_step() -> None:
     student, teacher = _networks()
-    assert distillation_step(student, teacher, 'mmpretrain').problems == []
+    assert distillation_step(student, teacher).problems == []
     for norm in (module for module in teacher.modules() if isinstance(module, nn.BatchNorm2d)):
         assert (norm.momentum, norm.training, int(norm.num_batches_tracked)) == (0.1, False, 1)
         assert not torch.equal(norm.running_var, torch.ones_like(norm.running_var))
@@ -102,7 +102,7 @@ def test_a_model_whose_own_losses_fail_takes_the_step_of_the_lipschitz_loss() ->
 
     student, teacher = _networks()
     student.head.loss = fail
-    result = distillation_step(student, teacher, 'mmpretrain')
+    result = distillation_step(student, teacher)
     assert (result.step, result.reason, result.problems) == ('features', "KeyError: 'no such operation'", [])
     assert result.gradient > 0
 
@@ -113,7 +113,7 @@ def test_an_error_of_the_distillation_alone_is_not_excused(monkeypatch: pytest.M
 
     monkeypatch.setattr('lckd_mm.models.algorithms.lipschitz_distill.check_gradients', fail)
     with pytest.raises(KeyError, match='no such record'):
-        distillation_step(*_networks(), 'mmpretrain')
+        distillation_step(*_networks())
 
 
 def test_results_are_continued_with_the_smallest_config_per_combination(tmp_path: Path) -> None:
