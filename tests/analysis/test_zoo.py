@@ -21,6 +21,52 @@ from tests.helpers.small_classifiers import classifier
 
 FILES = {'/'.join(path.parts[-2:]): path for path in stock_configs()}
 
+# A fixed sample of the combinations in docs/zoo.md: 30 fast ones with different backbones and heads.
+SAMPLE = [
+    'centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco.py',
+    'detr/detr_r18_8xb2-500e_coco.py',
+    'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'fcos/fcos_r18_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco.py',
+    'pvt/retinanet_pvt-t_fpn_1x_coco.py',
+    'retinanet/retinanet_r18_fpn_1x_coco.py',
+    'rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py',
+    'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py',
+    'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py',
+    'yolox/yolox_tiny_8xb8-300e_coco.py',
+    'bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024.py',
+    'cgnet/cgnet_fcn_4xb4-60k_cityscapes-680x680.py',
+    'erfnet/erfnet_fcn_4xb4-160k_cityscapes-512x1024.py',
+    'fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024.py',
+    'icnet/icnet_r18-d8-in1k-pre_4xb2-160k_cityscapes-832x832.py',
+    'mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024.py',
+    'ocrnet/ocrnet_hr18s_4xb2-160k_cityscapes-512x1024.py',
+    'segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',
+    'segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py',
+    'stdc/stdc1_4xb12-80k_cityscapes-512x1024.py',
+    'convnext_v2/convnext-v2-atto_32xb32_in1k.py',
+    'deit/deit-tiny_4xb256_in1k.py',
+    'efficientformer/efficientformer-l1_8xb128_in1k.py',
+    'efficientnet_v2/efficientnetv2-b0_8xb32_in1k.py',
+    'levit/levit-128s_8xb256_in1k.py',
+    'mobilevit/mobilevit-xxsmall_8xb128_in1k.py',
+    'poolformer/poolformer-s12_32xb128_in1k.py',
+    'resnet/resnet18_8xb32_in1k.py',
+    'shufflenet_v2/shufflenet-v2-1x_16xb64_in1k.py',
+    'van/van-tiny_8xb128_in1k.py',
+]
+
+
+# These raise an error in a training of the model alone, since their heads are those of a distilled model.
+WITHOUT_LOSSES = ('efficientformer/efficientformer-l1_8xb128_in1k.py', 'levit/levit-128s_8xb256_in1k.py')
+
+
+@pytest.mark.parametrize('config', SAMPLE)
+def test_stock_model_is_distilled_in_a_training_step(config: str) -> None:
+    result = check_model(FILES[config])
+    assert (result['status'], result.get('message')) == ('works', None)
+    assert result['step'] == ('features' if config in WITHOUT_LOSSES else 'training')
+    assert len(result['taps']) >= 2
+
 
 def _networks(kind: type = nn.Identity) -> tuple[BaseModel, BaseModel]:
     """Return two small classifiers with a module of a class behind their backbones."""

@@ -176,8 +176,9 @@ def _observing(model: nn.Module) -> Iterator[tuple[set[str], set[tuple[int, int]
     def make_hook(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
             called.add(name)
-            if isinstance(output, Tensor) and output.dim() == 4:
-                map_sizes.add((output.shape[2], output.shape[3]))
+            for tensor in output if isinstance(output, (tuple, list)) else (output,):
+                if isinstance(tensor, Tensor) and tensor.dim() == 4:
+                    map_sizes.add((tensor.shape[2], tensor.shape[3]))
 
         return hook
 
