@@ -3,6 +3,7 @@
 import copy
 import datetime
 import json
+import math
 import multiprocessing
 import resource
 import signal
@@ -27,6 +28,8 @@ from .zoo_step import distillation_step
 STATUSES = ('works', 'refused', 'fails', 'not built', 'over limit', 'apart')
 CPU_SECONDS = 60.0
 MEMORY_BYTES = 8 * 2**30
+# Pixels: more than the 300 of SSD, which has no maps of smaller images.
+_LARGER_SIZE = (320, 320)
 # Configs of a combination that are tried if the package cannot build the first, a deployed model for example.
 _MAX_CONFIGS = 3
 # Wall time per CPU second on a machine that other processes use as well.
@@ -49,6 +52,15 @@ def check_model(path: Path) -> dict[str, Any]:
         >>> check_model(path)['taps'][0]
         'backbone.layer1 at 4'
     """
+    result = _try_model(path)
+    if result.get('step') == 'features':
+        # Some heads need larger images than the backbone.
+        larger = _try_model(path, _LARGER_SIZE)
+        result = larger if larger.get('step') == 'training' else result
+    return result
+
+
+def _try_model(path: Path, size: tuple[int, int] | None = None) -> dict[str, Any]:
     torch.manual_seed(0)
     try:
         model = read_model(path)
@@ -58,26 +70,22 @@ def check_model(path: Path) -> dict[str, Any]:
         return dict(status='over limit' if _is_out_of_memory(error) else 'not built', message=describe(error))
     try:
         options = AnnotationOptions.from_pipeline(read_zoo_config(path).get('train_dataloader'))
-        result = distillation_step(student, teacher, options)
-    except ConfigError as error:
-        return dict(status='refused', message=str(error))
+        result = distillation_step(student, teacher, options, size)
     except Exception as error:
-        return dict(status='over limit' if _is_out_of_memory(error) else 'fails', message=describe(error))
+        is_refused = isinstance(error, ConfigError)
+        if _is_out_of_memory(error):
+            return dict(status='over limit', message=describe(error))
+        return (
+            dict(status='refused', message=str(error)) if is_refused else dict(status='fails', message=describe(error))
+        )
     taps = [f'{_tap_name(tap)} at {tap.stride}' for tap in result.taps]
-    problems = [
-        *result.problems,
-        *([] if result.gradient > 0 else [f'the gradient at the backbone is {result.gradient}']),
-    ]
-    outcome: dict[str, Any] = (
-        dict(status='fails', message='; '.join(problems[:3])) if problems else dict(status='works')
-    )
-    return dict(
-        outcome,
-        taps=taps,
-        size=list(result.size),
-        step=result.step,
-        **(dict(reason=result.reason) if result.reason else {}),
-    )
+    is_reached = 0 < result.gradient < math.inf
+    problems = [*result.problems, *([] if is_reached else [f'the gradient at the backbone is {result.gradient}'])]
+    outcome: dict[str, Any] = dict(status='works')
+    if problems:
+        outcome = dict(status='fails', message='; '.join(problems[:3]))
+    reason = dict(reason=result.reason) if result.reason else {}
+    return dict(outcome, taps=taps, size=list(result.size), step=result.step, **reason)
 
 
 def _tap_name(tap: Tap) -> str:

@@ -29,8 +29,9 @@ random weights, as student and teacher. Then:
    memory.
 6. The student receives the teacher's weights. In evaluation mode, the Lipschitz loss of the two equal networks is 0.
 
-A check has {seconds:g} s of CPU time, {gigabytes} GB of memory and no network. The images have 128 x 128 pixels where the model takes them,
-and detectors have at most 64 queries, proposals and samples. Nothing else of a model is changed.
+A check has {seconds:g} s of CPU time, {gigabytes} GB of memory and no network. The images have 128 x 128 pixels where the model takes
+them, else the size of its config, 224 x 224 or 320 x 320. Detectors have at most 64 queries, proposals and samples. Nothing else of a
+model is changed.
 The teacher of the same size is the hardest case for the checks of shared state. [your_own_model.md](your_own_model.md#choose-the-layers)
 describes how taps are found, and how those of different architectures are paired.
 

@@ -1,10 +1,11 @@
 """A training step in which a model is distilled from a model of the same config, and what it must leave as it was."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmrazor.registry import MODELS
@@ -42,13 +43,16 @@ class StepResult(NamedTuple):
     problems: list[str]
 
 
-def distillation_step(student: BaseModel, teacher: BaseModel, options: AnnotationOptions | None = None) -> StepResult:
+def distillation_step(
+    student: BaseModel, teacher: BaseModel, options: AnnotationOptions | None = None, size: Sequence[int] | None = None
+) -> StepResult:
     """Pair the taps of two models of one config, build their distillation, and take a step with the stock ``train_step``.
 
     Args:
         student (BaseModel): The model.
         teacher (BaseModel): A model of the same config with other weights.
         options (AnnotationOptions, optional): As in :func:`synthetic_batch`. Defaults to None.
+        size (Sequence[int], optional): Height and width of the images. Defaults to None, as in :func:`find_taps`.
 
     Returns:
         StepResult: The taps and the results of the checks.
@@ -56,7 +60,7 @@ def distillation_step(student: BaseModel, teacher: BaseModel, options: Annotatio
     Raises:
         ConfigError: The model is refused.
     """
-    root = trace_model(student)
+    root = trace_model(student, size)
     size, shape = image_size(root), tuple(root.arguments[0].shape[1:])
     # Equal configs have equal forward passes.
     pairs = select_pairs(student, student, (root, root)).pairs
@@ -130,7 +134,8 @@ def _take_step(distillation: BaseModel, batch: dict[str, list[Any]]) -> tuple[st
     handle = distillation.distiller.distill_losses['loss_lipschitz'].register_forward_hook(measure)
     kind, reason = 'training', ''
     try:
-        distillation.train_step(_copy(batch), OptimWrapper(optimizer))
+        with _counting():
+            distillation.train_step(_copy(batch), OptimWrapper(optimizer))
     except Exception as error:
         reason = _own_problem(student, batch)
         if not reason:
@@ -151,6 +156,18 @@ def _take_step(distillation: BaseModel, batch: dict[str, list[Any]]) -> tuple[st
     return kind, reason, gradients[0] if gradients else 0.0, problems
 
 
+@contextlib.contextmanager
+def _counting() -> Iterator[None]:
+    """Provide the numbers of the epoch and the iteration, which some losses read, as a Runner does."""
+    hub = MessageHub.get_current_instance()
+    before = {key: hub.get_info(key) for key in ('epoch', 'iter', 'max_epochs', 'max_iters')}
+    hub.update_info_dict(dict(epoch=0, iter=0, max_epochs=1, max_iters=1))
+    try:
+        yield
+    finally:
+        hub.update_info_dict(before)
+
+
 def _copy(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return dict(
         inputs=[image.clone() for image in batch['inputs']],
@@ -161,8 +178,9 @@ def _copy(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
 def _own_problem(student: BaseModel, batch: dict[str, list[Any]]) -> str:
     """Return the exception that a model raises in a training step without distillation; empty if it raises none."""
     try:
-        losses = student(**student.data_preprocessor(_copy(batch), True), mode='loss')
-        student.parse_losses(losses)[0].backward()
+        with _counting():
+            losses = student(**student.data_preprocessor(_copy(batch), True), mode='loss')
+            student.parse_losses(losses)[0].backward()
     except Exception as error:
         return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
     return ''

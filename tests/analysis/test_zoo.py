@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import nn
 
-from lckd_mm.analysis import zoo_step
+from lckd_mm.analysis import zoo, zoo_step
 from lckd_mm.analysis.stock_configs import stock_configs
 from lckd_mm.analysis.zoo import check_model, read_plan, walk_zoo
 from lckd_mm.analysis.zoo_models import ZooModel, group_of, plan_zoo, read_model
@@ -153,6 +154,27 @@ def test_a_model_whose_own_losses_fail_takes_the_step_of_the_lipschitz_loss() ->
     assert result.gradient > 0
 
 
+@pytest.mark.parametrize('larger', [dict(status='works', step='training'), dict(status='refused', message='too large')])
+def test_larger_images_are_tried_for_heads_that_need_them(
+    larger: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = dict(status='works', step='features')
+    monkeypatch.setattr(zoo, '_try_model', lambda path, size=None: small if size is None else larger)
+    assert check_model(Path()) == (larger if larger['status'] == 'works' else small)
+
+
+def test_losses_that_depend_on_the_epoch_are_computed() -> None:
+    student, teacher = _networks()
+    epochs = []
+    student.backbone.register_forward_hook(
+        lambda *_: epochs.append(MessageHub.get_current_instance().get_info('epoch'))
+    )
+    before = MessageHub.get_current_instance().get_info('epoch')
+    assert distillation_step(student, teacher).step == 'training'
+    assert 0 in epochs
+    assert MessageHub.get_current_instance().get_info('epoch') == before
+
+
 def test_an_error_of_the_distillation_alone_is_not_excused(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise KeyError('no such record')
@@ -187,8 +209,9 @@ def test_results_are_continued_with_the_smallest_config_per_combination(tmp_path
 
 
 def test_another_config_is_checked_if_the_first_cannot_be_built(tmp_path: Path) -> None:
+    head = "head=dict(type='LinearClsHead', num_classes=2, in_channels=512)"
     for name, depth in (('a.py', 7), ('b.py', 18), ('c.py', 18)):
-        backbone = f"backbone=dict(type='ResNet', depth={depth})"
+        backbone = f"backbone=dict(type='ResNet', depth={depth}), neck=dict(type='GlobalAveragePooling')"
         (tmp_path / name).write_text(
             f"default_scope = 'mmpretrain'\nmodel = dict(type='ImageClassifier', {backbone})\n"
         )
