@@ -25,7 +25,7 @@ def trace_model(model: nn.Module, size: Sequence[int] | None = None, first: Size
     Args:
         model (nn.Module): The model.
         size (Sequence[int], optional): Height and width of the image in pixels. Defaults to None: 128 x 128, the size of the model's
-            data preprocessor, the `img_size` of its transformer and 224 x 224 are tried one after the other.
+            data preprocessor, the `img_size` of its transformer, 224 x 224 and 32 x 32 are tried one after the other.
         first (tuple[int, int], optional): The size to try before these. Defaults to None.
 
     Returns:
@@ -159,7 +159,9 @@ def _token_grids(model: nn.Module, root: Call, size: Size, inputs: Any) -> dict[
             grids.observe(key, number, probe)
     maps = [tensor for call in root.walk() for _, tensor, _ in call.outputs if tensor.dim() == 4]
     grids.prefer({(tensor.shape[2], tensor.shape[3]) for tensor in maps}, size)
-    found = {key: grids.find(key, key[0], size) for key in set(numbers.values())}
+    found = {
+        key: grids.find(key, key[0], size) or grids.find_likely(key, key[0], size) for key in set(numbers.values())
+    }
     return {key: found[number] for key, number in numbers.items()}
 
 

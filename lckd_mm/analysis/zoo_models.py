@@ -235,8 +235,11 @@ _SIZES: dict[str, float] = {}
 
 
 def _backbone_size(model: Mapping[str, Any]) -> float:
-    """Return the number of parameters of a backbone; infinite if it cannot be built without memory."""
+    """Return the number of parameters of a backbone; infinite if it cannot be built without memory, or is not for training."""
     backbone = model.get('backbone') or (model.get('detector') or {}).get('backbone') or {}
+    if backbone.get('deploy'):
+        # The merged form of a network that is trained in another form.
+        return float('inf')
     key = json.dumps([model['_scope_'], backbone], sort_keys=True, default=repr)
     if key not in _SIZES:
         try:

@@ -250,6 +250,41 @@ def test_tokens_without_a_grid_are_reported() -> None:
         find_taps(Pooled(8), (64, 96))
 
 
+class OneSize(Encoder):
+    """A transformer with a class token and a fixed position embedding, which has no map of its grid."""
+
+    def __init__(self, side: int, patch: int, prefix: int) -> None:
+        super().__init__(4)
+        self.prefix = nn.Parameter(torch.zeros(1, prefix, 8))
+        self.patches = nn.Linear(3 * patch**2, 8)
+        self.position, self.patch = nn.Parameter(torch.zeros(1, (side // patch) ** 2 + prefix, 8)), patch
+
+    def forward(self, image: Tensor) -> Tensor:
+        patches = nn.functional.unfold(image, self.patch, stride=self.patch).transpose(1, 2)
+        return self.body(torch.cat([self.prefix, self.patches(patches)], 1) + self.position)
+
+
+@pytest.mark.parametrize(('side', 'patch', 'prefix'), [(224, 16, 1), (32, 4, 0), (224, 32, 2)])
+def test_a_model_of_one_image_size_has_the_likely_grid(side: int, patch: int, prefix: int) -> None:
+    taps = find_taps(OneSize(side, patch, prefix))
+    assert [tap.source for tap in taps] == [f'body.0.{i}' for i in range(4)]
+    assert {tap.grid for tap in taps} == {Grid(side // patch, side // patch, prefix)}
+    assert {tap.stride for tap in taps} == {patch}
+
+
+def test_a_model_of_small_images_is_searched() -> None:
+    taps = find_taps(build_model(dict(cfg_path='mmpretrain::lenet/lenet5_mnist.py')))
+    assert [(tap.config, tap.grid) for tap in taps] == [
+        ('backbone.features.0', Grid(28, 28)),
+        ('backbone.features.3', Grid(10, 10)),
+    ]
+
+
+def test_many_tokens_outside_of_a_grid_leave_it_undetermined() -> None:
+    with pytest.raises(ConfigValueError, match='do not follow from the size of the image'):
+        find_taps(OneSize(224, 56, 7))
+
+
 def test_a_backbone_whose_output_is_nested_is_searched() -> None:
     class Nested(nn.Module):
         def __init__(self) -> None:

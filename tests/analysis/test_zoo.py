@@ -213,7 +213,7 @@ def test_another_config_is_checked_if_the_first_cannot_be_built(tmp_path: Path) 
     for name, depth in (('a.py', 7), ('b.py', 18), ('c.py', 18)):
         backbone = f"backbone=dict(type='ResNet', depth={depth}), neck=dict(type='GlobalAveragePooling')"
         (tmp_path / name).write_text(
-            f"default_scope = 'mmpretrain'\nmodel = dict(type='ImageClassifier', {backbone})\n"
+            f"default_scope = 'mmpretrain'\nmodel = dict(type='ImageClassifier', {backbone}, {head})\n"
         )
     paths = [tmp_path / name for name in ('a.py', 'b.py', 'c.py')]
     plan = [ZooModel('mmpretrain', 'ImageClassifier, ResNet', list(map(str, paths)))]

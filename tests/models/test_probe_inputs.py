@@ -16,7 +16,7 @@ def test_channels_and_size_are_those_of_the_convolution_and_of_the_preprocessor(
         model = MODELS.build(segmentor)
     # Some versions of mmengine accept one or three values only.
     model.data_preprocessor.mean = torch.ones(4, 1, 1)
-    sizes = [(128, 128), (64, 96), (224, 224)]
+    sizes = [(128, 128), (64, 96), (224, 224), (32, 32)]
     expected = [(channels, *size) for size in sizes for channels in (5, 4, 3)]
     assert list_probe_inputs(model, None, None, None) == expected
     assert list_probe_inputs(model, None, None, (32, 32))[0] == (5, 32, 32)

@@ -49,7 +49,7 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             equal channel counts; or, per tap, ``'auto'``, None or a connector config, which receives ``in_channels`` and
             ``out_channels``. Defaults to ``'auto'``.
         probe_size (Sequence[int], optional): Height and width in pixels of the probe image. Defaults to None: 128 x 128, the size of
-            the model's data preprocessor, the `img_size` of its transformer and 224 x 224 are tried one after the other.
+            the model's data preprocessor, the `img_size` of its transformer, 224 x 224 and 32 x 32 are tried one after the other.
         probe_inputs (Sequence | Mapping, optional): Shape of one input of the models, (4, 224, 224) for an image of four channels, or a
             list or dict of shapes for models of several inputs. Defaults to None, an image with as many channels as the first convolution
             of the model has, or the mean of its data preprocessor.

@@ -10,8 +10,9 @@ from lckd_mm.errors import ConfigValueError
 
 Size = tuple[int, int]
 
-# Multiples of 32 pixels, the stride of most backbones. The second is the size of ImageNet models, some of which take no other.
-DEFAULT_SIZES: tuple[Size, ...] = ((128, 128), (224, 224))
+# Multiples of 32 pixels, the stride of most backbones. The second is the size of ImageNet models, the third that of CIFAR and padded
+# MNIST; some models take no other.
+DEFAULT_SIZES: tuple[Size, ...] = ((128, 128), (224, 224), (32, 32))
 
 
 def check_probe_options(size: Sequence[int] | None, inputs: Any) -> None:
