@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -252,5 +253,11 @@ def _backbone_size(model: Mapping[str, Any]) -> float:
 
 
 def describe(error: BaseException) -> str:
-    """Return the class of an exception and the beginning of its message in one line."""
-    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+    """Return the class of an exception and the beginning of its message in one line, without the folder of the installed packages.
+
+    Example:
+        >>> describe(OSError('no file /home/me/site-packages/mmdet/a.py'))
+        'OSError: no file mmdet/a.py'
+    """
+    message = re.sub(r'[^\s\'"]*/site-packages/', '', ' '.join(str(error).split()))
+    return f'{type(error).__name__}: {message[:300]}'

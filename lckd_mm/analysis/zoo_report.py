@@ -25,15 +25,14 @@ random weights, as student and teacher. Then:
    They may need an operation or an annotation that is not available here. Then the model without lckd_mm raises an error as well, and the
    step has the Lipschitz loss alone, computed from the backbone. Column *step* says which.
 4. The gradient of the Lipschitz loss with respect to the student's backbone is positive.
-5. The step has changed no tensor of the teacher. No parameter outside of the student has a gradient. The networks share no module and no
-   memory.
+5. The step has changed no tensor of the teacher. No parameter outside of the student has a gradient. Apart from the data preprocessor,
+   the networks share no module and no memory.
 6. The student receives the teacher's weights. In evaluation mode, the Lipschitz loss of the two equal networks is 0.
 
 A check has {seconds:g} s of CPU time, {gigabytes} GB of memory and no network. The images have 128 x 128 pixels where the model takes
-them, else the size of its config, 224 x 224 or 320 x 320. Detectors have at most 64 queries, proposals and samples. Nothing else of a
-model is changed.
-The teacher of the same size is the hardest case for the checks of shared state. [your_own_model.md](your_own_model.md#choose-the-layers)
-describes how taps are found, and how those of different architectures are paired.
+them, else the size of its config, 224 x 224, 320 x 320 or 32 x 32. Detectors have at most 64 queries, proposals and samples. Nothing else
+of a model is changed. [your_own_model.md](your_own_model.md#choose-the-layers) describes how taps are found, and how those of different
+architectures are paired.
 
 The results are in [results/zoo.jsonl](results/zoo.jsonl). This command repeats an interrupted walk where it stopped, and writes this page.
 Delete the file to repeat all checks, or lines of it to repeat some:
@@ -77,6 +76,7 @@ def render_page(records: Sequence[Record], cpu_seconds: float, memory_bytes: int
     Returns:
         str: The page.
     """
+    records = sorted(records, key=lambda record: (record['package'], record['combination'], record['config']))
     parts = [_INTRODUCTION.format(seconds=cpu_seconds, gigabytes=memory_bytes // 2**30), _counts(records)]
     for status, title, text in (
         ('refused', 'Refused', 'lckd_mm names the reason in one sentence, before training starts.'),
@@ -136,7 +136,7 @@ def _works(records: Sequence[Record], package: str) -> str:
             f'`{record["config"]}`',
             _cell(record['combination']),
             str(record['num_configs']),
-            '<br>'.join(f'`{name}` {stride}' for name, stride in (tap.rsplit(' at ', 1) for tap in record['taps'])),
+            ', '.join(f'`{name}` {stride}' for name, stride in (tap.rsplit(' at ', 1) for tap in record['taps'])),
             record['step']
             if record['step'] == 'training'
             else _cell(f'Lipschitz loss alone, since: {record["reason"]}'),

@@ -18,6 +18,7 @@ from .forward_trace import image_size, trace_model
 from .tap_finder import Tap
 from .tap_pairs import select_pairs
 from .zoo_batch import AnnotationOptions, synthetic_batch
+from .zoo_models import describe
 
 # The loss is a squared relative difference of norms, and float32 has a relative precision of 1e-7.
 _EQUAL_LOSS = 1e-9
@@ -182,7 +183,7 @@ def _own_problem(student: BaseModel, batch: dict[str, list[Any]]) -> str:
             losses = student(**student.data_preprocessor(_copy(batch), True), mode='loss')
             student.parse_losses(losses)[0].backward()
     except Exception as error:
-        return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+        return describe(error)
     return ''
 
 

@@ -279,7 +279,7 @@ def test_page_has_the_counts_and_each_message() -> None:
         '- tracking: 1 combinations: `a/g.py`',
     ):
         assert text in page
-    assert '`x.y[1]` 8<br>`z` 16' in page
+    assert '`x.y[1]` 8, `z` 16' in page
     assert summarize(copy.copy(records)).splitlines()[0] == (
         '7 combinations: works 2, refused 1, fails 1, not built 1, over limit 1, apart 1'
     )

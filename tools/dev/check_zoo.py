@@ -3,10 +3,11 @@
     python tools/dev/check_zoo.py docs/results/zoo.jsonl --page docs/zoo.md
 
 One config is checked for each combination of model types, with random weights, in at most 60 s of CPU time and 8 GB of memory. The file has
-one result per line; a second run continues it. The plan of the walk is kept next to it.
+one result per line; a second run continues it.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import tempfile
@@ -29,8 +30,10 @@ def main() -> None:
     logging.disable(logging.WARNING)
     args.results.parent.mkdir(parents=True, exist_ok=True)
     packages = args.packages or PACKAGES
-    plan = args.plan or Path(tempfile.gettempdir(), f'zoo_plan_{"_".join(packages)}.json')
-    for record in walk_zoo(read_plan(stock_configs(packages), plan), args.results, args.cpu_seconds):
+    paths = stock_configs(packages)
+    digest = hashlib.sha256('\n'.join(map(str, paths)).encode()).hexdigest()[:12]
+    plan = args.plan or Path(tempfile.gettempdir(), f'lckd_zoo_plan_{digest}.json')
+    for record in walk_zoo(read_plan(paths, plan), args.results, args.cpu_seconds):
         print(record['status'], record['config'], record.get('message', ''), flush=True)
     records = [json.loads(line) for line in args.results.read_text().splitlines()]
     print(summarize(records))
