@@ -24,6 +24,10 @@ from .zoo_models import describe
 _EQUAL_LOSS = 1e-9
 
 
+# Smallest variance of a channel over the mean of its layer.
+_MIN_VARIANCE = 0.1
+
+
 class StepResult(NamedTuple):
     """A step of a distillation.
 
@@ -110,6 +114,9 @@ def _calibrate(model: BaseModel, batch: dict[str, list[Any]]) -> None:
         model.extract_feat(images)
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
+        # Channels that are constant in two images would have a gain of 1 / sqrt(eps), more than 300.
+        variance: Any = norm.running_var
+        variance.copy_(torch.where(variance > 0, variance.clamp(min=_MIN_VARIANCE * float(variance.mean())), 1.0))
 
 
 def _take_step(distillation: BaseModel, batch: dict[str, list[Any]]) -> tuple[str, str, float, list[str]]:
@@ -129,7 +136,7 @@ def _take_step(distillation: BaseModel, batch: dict[str, list[Any]]) -> tuple[st
         if not output.requires_grad:
             return
         found = torch.autograd.grad(output.sum(), backbone, retain_graph=True, allow_unused=True)
-        norms = [gradient.norm() for gradient in found if gradient is not None]
+        norms = [gradient.double().norm() for gradient in found if gradient is not None]
         gradients.append(float(torch.stack(norms).norm()) if norms else 0.0)
 
     handle = distillation.distiller.distill_losses['loss_lipschitz'].register_forward_hook(measure)
