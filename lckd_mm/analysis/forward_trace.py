@@ -159,9 +159,9 @@ def _token_grids(model: nn.Module, root: Call, size: Size, inputs: Any) -> dict[
             grids.observe(key, number, probe)
     maps = [tensor for call in root.walk() for _, tensor, _ in call.outputs if tensor.dim() == 4]
     grids.prefer({(tensor.shape[2], tensor.shape[3]) for tensor in maps}, size)
-    found = {
-        key: grids.find(key, key[0], size) or grids.find_likely(key, key[0], size) for key in set(numbers.values())
-    }
+    found = {key: grids.find(key, key[0], size) for key in set(numbers.values())}
+    if not any(found.values()):
+        found = {key: grids.find_likely(key, key[0], size) for key in found}
     return {key: found[number] for key, number in numbers.items()}
 
 

@@ -36,11 +36,12 @@ _MAX_CONFIGS = 3
 _WAITING = 10
 
 
-def check_model(path: Path) -> dict[str, Any]:
+def check_model(path: Path, size: tuple[int, int] | None = None) -> dict[str, Any]:
     """Try the distillation of a stock model from a model of the same config.
 
     Args:
         path (Path): A config of an OpenMMLab package.
+        size (tuple[int, int], optional): Height and width of the images. Defaults to None, as in :func:`find_taps`.
 
     Returns:
         dict: ``status``, one of :data:`STATUSES`; ``message``, the sentence or the exception; of a step also ``taps``, ``size`` of the
@@ -52,15 +53,6 @@ def check_model(path: Path) -> dict[str, Any]:
         >>> check_model(path)['taps'][0]
         'backbone.layer1 at 4'
     """
-    result = _try_model(path)
-    if result.get('step') == 'features':
-        # Some heads need larger images than the backbone.
-        larger = _try_model(path, _LARGER_SIZE)
-        result = larger if larger.get('step') == 'training' else result
-    return result
-
-
-def _try_model(path: Path, size: tuple[int, int] | None = None) -> dict[str, Any]:
     torch.manual_seed(0)
     try:
         model = read_model(path)
@@ -138,6 +130,10 @@ def _check_combination(model: ZooModel, cpu_seconds: float) -> dict[str, Any]:
     else:
         for config in model.configs[:_MAX_CONFIGS]:
             result = _check_apart(Path(config), cpu_seconds)
+            if result.get('step') == 'features':
+                # Some heads need larger images than the backbone.
+                larger = _check_apart(Path(config), cpu_seconds, _LARGER_SIZE)
+                result = larger if larger.get('step') == 'training' else result
             if result['status'] != 'not built':
                 break
     return dict(
@@ -150,10 +146,10 @@ def _check_combination(model: ZooModel, cpu_seconds: float) -> dict[str, Any]:
     )
 
 
-def _check_apart(path: Path, cpu_seconds: float) -> dict[str, Any]:
+def _check_apart(path: Path, cpu_seconds: float, size: tuple[int, int] | None = None) -> dict[str, Any]:
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
-    process, start = context.Process(target=_send_result, args=(path, sender, cpu_seconds)), time.monotonic()
+    process, start = context.Process(target=_send_result, args=(path, size, sender, cpu_seconds)), time.monotonic()
     process.start()
     sender.close()
     try:
@@ -175,11 +171,11 @@ def _check_apart(path: Path, cpu_seconds: float) -> dict[str, Any]:
     return dict(result, seconds=round(time.monotonic() - start, 1))
 
 
-def _send_result(path: Path, sender: Any, cpu_seconds: float) -> None:
+def _send_result(path: Path, size: tuple[int, int] | None, sender: Any, cpu_seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (max(1, round(cpu_seconds)), resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, resource.RLIM_INFINITY))
     torch.set_num_threads(1)
-    result = check_model(path)
+    result = check_model(path, size)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     cpu, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9
     sender.send(dict(result, cpu_seconds=round(cpu, 1), gigabytes=round(memory, 1)))

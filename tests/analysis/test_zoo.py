@@ -156,11 +156,12 @@ def test_a_model_whose_own_losses_fail_takes_the_step_of_the_lipschitz_loss() ->
 
 @pytest.mark.parametrize('larger', [dict(status='works', step='training'), dict(status='refused', message='too large')])
 def test_larger_images_are_tried_for_heads_that_need_them(
-    larger: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    larger: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = dict(status='works', step='features')
-    monkeypatch.setattr(zoo, '_try_model', lambda path, size=None: small if size is None else larger)
-    assert check_model(Path()) == (larger if larger['status'] == 'works' else small)
+    monkeypatch.setattr(zoo, '_check_apart', lambda path, seconds, size=None: small if size is None else larger)
+    (record,) = walk_zoo([ZooModel('mmdet', 'SSD', ['a/b.py'])], tmp_path / 'zoo.jsonl')
+    assert record['step'] == ('training' if larger['status'] == 'works' else 'features')
 
 
 def test_losses_that_depend_on_the_epoch_are_computed() -> None:

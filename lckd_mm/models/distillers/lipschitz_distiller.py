@@ -19,7 +19,7 @@ from .margins import init_margins
 from .network_probe import NetworkProbe
 from .network_taps import NetworkTaps, Tap, TapOptions, parse_taps
 from .probe import inplace_modules
-from .record_checks import check_batch_records, check_probe_records
+from .record_checks import check_batch_records, check_batch_sizes, check_probe_records
 from .tap_adapters import TapAdapters
 from .token_grids import Size
 
@@ -197,6 +197,9 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             if losses and not torch.stack([loss.detach().sum().float() for loss in losses.values()]).isfinite().all():
                 names = dict(records_of(self.loss_forward_mappings, from_student=False))
                 self.network_taps[False].check_finite(names)
+        except ValueError:
+            check_batch_sizes(self.network_taps.values())
+            raise
         finally:
             self._clear()
         return losses
