@@ -171,6 +171,6 @@ def test_a_layer_that_repeats_the_images_in_training_is_reported(batch) -> None:
         lambda module, inputs, output: output.repeat(3, 1, 1, 1) if module.training else output
     )
     model.student.backbone.layer4.register_forward_pre_hook(lambda module, inputs: inputs[0][: len(batch[0])])
-    message = r"6 maps at the student's 'backbone.layer3' in training.* name other layers"
+    message = r"12 maps at the student's 'backbone.layer3' in training.* name other layers"
     with pytest.raises(ConfigRuntimeError, match=message):
         train_step(model, batch)
