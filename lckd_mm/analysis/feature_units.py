@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lckd_mm.models.recorders.pre_activation_recorder import ACTIVATIONS
 
-from .forward_trace import Call, FeatureMap
+from .traced_call import Call, FeatureMap
 
 
 @dataclass(eq=False)

@@ -1,9 +1,7 @@
 """A traced forward pass of a model: which modules are called, with which feature maps, and in which order."""
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,69 +13,7 @@ from lckd_mm.models.distillers.probe_inputs import Size, list_probe_inputs, make
 from lckd_mm.models.distillers.token_grids import TokenGrids
 from lckd_mm.spectral import Grid
 
-# A map without padding at its border is smaller than the image over its stride: 35 instead of 38 pixels in Inception.
-_SIZE_TOLERANCE = 0.2
-
-Key = tuple[str, int, int | None]
-
-
-@dataclass(eq=False)
-class FeatureMap:
-    """A feature map in a traced forward pass.
-
-    Attributes:
-        tensor: (B, C, H, W), or (B, N, C) for tokens.
-        grid: Height and width.
-        stride: Size of the image over size of the map, in pixels.
-        data_idx: Index in the output of its module; None if that is one tensor.
-        node: Node of the autograd graph that computed the map.
-    """
-
-    tensor: Tensor
-    grid: Grid
-    stride: int
-    data_idx: int | None = None
-    node: Any = None
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return self.tensor.shape[1 if self.tensor.dim() == 4 else 2]
-
-
-@dataclass(eq=False)
-class Call:
-    """A call of a module.
-
-    Attributes:
-        name: Name of the module, as in ``model.named_modules()``.
-        module: The module.
-        record_idx: How often the module was called before in this forward pass.
-        arguments: Tensors among its arguments.
-        outputs: Tensors that it returns, with index in the output and node of the autograd graph.
-        inputs: Feature maps among its arguments.
-        maps: Feature maps among its outputs.
-        has_returned: Whether it has returned, and not raised an error.
-        unknown: Whether it returns tokens whose height and width are not determined.
-        children: Calls within this call.
-    """
-
-    name: str
-    module: nn.Module
-    record_idx: int
-    arguments: list[Tensor] = field(default_factory=list)
-    outputs: list[tuple[int | None, Tensor, Any]] = field(default_factory=list)
-    inputs: list[FeatureMap] = field(default_factory=list)
-    maps: list[FeatureMap] = field(default_factory=list)
-    has_returned: bool = False
-    unknown: bool = False
-    children: list['Call'] = field(default_factory=list)
-
-    def walk(self) -> Iterator['Call']:
-        """Yield the call and all calls within it, in the order in which they begin."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+from .traced_call import Call, Key, find_maps, is_tokens
 
 
 def trace_model(model: nn.Module, size: Sequence[int] | None = None, first: Size | None = None) -> Call:
@@ -89,7 +25,7 @@ def trace_model(model: nn.Module, size: Sequence[int] | None = None, first: Size
     Args:
         model (nn.Module): The model.
         size (Sequence[int], optional): Height and width of the image in pixels. Defaults to None: 128 x 128, the size of the model's
-            data preprocessor, the `img_size` of its transformer and 224 x 224 are tried one after the other.
+            data preprocessor, the `img_size` of its transformer, 224 x 224 and 32 x 32 are tried one after the other.
         first (tuple[int, int], optional): The size to try before these. Defaults to None.
 
     Returns:
@@ -112,7 +48,7 @@ def trace_model(model: nn.Module, size: Sequence[int] | None = None, first: Size
         except Exception as failure:
             error = error or failure
             continue
-        _find_maps(model, root, inputs)
+        find_maps(root, image_size(root), _token_grids(model, root, image_size(root), inputs))
         return root
     raise ConfigValueError(
         f'the model does not run on an image{f" of {tuple(size)} pixels" if size else ""} ({error}): set another size with --size.'
@@ -205,30 +141,6 @@ def _tensors(data: Any, depth: int = 4) -> Iterator[tuple[int | None, Tensor]]:
                 yield from _tensors(part, depth - 1)
 
 
-def _find_maps(model: nn.Module, root: Call, inputs: Any) -> None:
-    """Determine which tensors of a traced forward pass are feature maps."""
-    size = image_size(root)
-    grids = _token_grids(model, root, size, inputs)
-    known: dict[int, Grid | None] = {}
-    for call in root.walk():
-        for index, tensor, _ in call.outputs:
-            if _is_tokens(tensor):
-                known[id(tensor)] = known.get(id(tensor)) or grids[call.name, call.record_idx, index]
-    for call in root.walk():
-        outputs = [_feature_map(tensor, known, size, index, node) for index, tensor, node in call.outputs]
-        call.maps = [feature for feature in outputs if feature is not None]
-        call.unknown = any(
-            feature is None and _is_tokens(tensor) for feature, (_, tensor, _) in zip(outputs, call.outputs)
-        )
-        arguments = [_feature_map(tensor, known, size) for tensor in call.arguments]
-        call.inputs = [feature for feature in arguments if feature is not None]
-
-
-def _is_tokens(tensor: Tensor) -> bool:
-    # The tokens of windows are no rows of one image: their batch is larger.
-    return tensor.dim() == 3 and len(tensor) == 1 and tensor.is_floating_point()
-
-
 def _token_grids(model: nn.Module, root: Call, size: Size, inputs: Any) -> dict[Key, Grid | None]:
     """Return the grids of all tokens of a traced forward pass by module, call and index in the output."""
     counts = {size: _count_tokens(root)}
@@ -248,6 +160,8 @@ def _token_grids(model: nn.Module, root: Call, size: Size, inputs: Any) -> dict[
     maps = [tensor for call in root.walk() for _, tensor, _ in call.outputs if tensor.dim() == 4]
     grids.prefer({(tensor.shape[2], tensor.shape[3]) for tensor in maps}, size)
     found = {key: grids.find(key, key[0], size) for key in set(numbers.values())}
+    if not any(found.values()):
+        found = {key: grids.find_likely(key, key[0], size) for key in found}
     return {key: found[number] for key, number in numbers.items()}
 
 
@@ -256,31 +170,5 @@ def _count_tokens(root: Call) -> dict[Key, int]:
         (call.name, call.record_idx, index): tensor.shape[1]
         for call in root.walk()
         for index, tensor, _ in call.outputs
-        if _is_tokens(tensor)
+        if is_tokens(tensor)
     }
-
-
-def _feature_map(
-    tensor: Tensor, token_grids: dict[int, Grid | None], size: Size, index: int | None = None, node: Any = None
-) -> FeatureMap | None:
-    if tensor.dim() == 4 and len(tensor) == 1 and tensor.is_floating_point():
-        grid: Grid | None = Grid(tensor.shape[2], tensor.shape[3])
-    else:
-        grid = token_grids.get(id(tensor))
-    stride = None if grid is None else _stride(grid, size)
-    return None if grid is None or stride is None else FeatureMap(tensor, grid, stride, index, node)
-
-
-def _stride(grid: Grid, size: Size) -> int | None:
-    """Return the stride of a map, the same along both axes; None for a map of one position, and for another tensor."""
-    if min(grid.size) < 1 or grid.size == (1, 1):
-        return None
-    strides = {max(1, round(length / positions)) for length, positions in zip(size, grid.size)}
-    for stride in strides:
-        fits = all(
-            math.isclose(positions * stride, length, rel_tol=_SIZE_TOLERANCE, abs_tol=stride)
-            for length, positions in zip(size, grid.size)
-        )
-        if fits and len(strides) == 1:
-            return stride
-    return None

@@ -14,7 +14,8 @@ from lckd_mm.models.recorders.pre_activation_recorder import ACTIVATIONS
 from lckd_mm.spectral import Grid
 
 from .feature_units import Unit, consumers, find_units, widest_call
-from .forward_trace import Call, FeatureMap, trace_model
+from .forward_trace import trace_model
+from .traced_call import Call, FeatureMap
 
 # The paper has three taps on CIFAR and four on ImageNet (section 4.1): the stages of a network.
 MAX_TAPS = 4
@@ -207,18 +208,17 @@ def make_tap(call: Call, feature: FeatureMap, reason: str = '') -> Tap:
         shape=tuple(feature.tensor.shape),
         stride=feature.stride,
         grid=feature.grid,
-        activation=_last_activation(call) if feature.data_idx is None else '',
+        activation=_last_activation(call, feature),
         reason=reason,
     )
 
 
-def _last_activation(call: Call) -> str:
-    """Return the class of the activation that yields the output of a call, whose input is recorded."""
-    outputs = [tensor for _, tensor, _ in call.outputs]
+def _last_activation(call: Call, feature: FeatureMap) -> str:
+    """Return the class of the activation that yields a map among the outputs of a call, whose input is recorded."""
     names = [
         type(inner.module).__name__
         for inner in call.walk()
-        if isinstance(inner.module, ACTIVATIONS) and inner.outputs and inner.outputs[0][1] is outputs[0]
+        if isinstance(inner.module, ACTIVATIONS) and inner.outputs and inner.outputs[0][1] is feature.tensor
     ]
     return names[-1] if names else ''
 
@@ -231,7 +231,7 @@ def _consumer_name(feature: FeatureMap, backbone: Call) -> str:
 
 def _following_norm(unit: Unit, backbone: Call) -> Call | None:
     """Return the BN that begins the next block of a pre-activation network."""
-    if _last_activation(unit.call) or unit.num_layers < 2:
+    if _last_activation(unit.call, unit.feature) or unit.num_layers < 2:
         return None
     return next((call for call in consumers(unit.feature, backbone, _BatchNorm) if call.maps), None)
 

@@ -8,8 +8,9 @@ from torch import nn
 from lckd_mm.errors import ConfigValueError
 from lckd_mm.models.recorders.logits_recorder import find_logits
 
-from .forward_trace import Call, image_size, trace_model
+from .forward_trace import image_size, trace_model
 from .tap_finder import Tap, select_taps, spread
+from .traced_call import Call
 
 
 class TapPairs(NamedTuple):
@@ -57,7 +58,11 @@ def find_pairs(student: nn.Module, teacher: nn.Module, size: Sequence[int] | Non
         >>> [(student.source, teacher.channels) for student, teacher in find_pairs(network(4), network(6)).pairs]
         [('0', 6), ('1', 8)]
     """
-    roots = _trace_both(student, teacher, size)
+    return select_pairs(student, teacher, _trace_both(student, teacher, size))
+
+
+def select_pairs(student: nn.Module, teacher: nn.Module, roots: tuple[Call, Call]) -> TapPairs:
+    """Find the layers in traced forward passes of both networks; result as in :func:`find_pairs`."""
     taps = select_taps(student, roots[0], trained=True), select_taps(teacher, roots[1])
     pairs = pair_taps(*taps)
     paired = [tap for pair in pairs for tap in pair]
@@ -73,8 +78,8 @@ def find_pairs(student: nn.Module, teacher: nn.Module, size: Sequence[int] | Non
     )
 
 
-def _trace_both(student: nn.Module, teacher: nn.Module, size: Sequence[int] | None) -> tuple[Call, Call]:
-    """Trace both networks, on images of one size if they take one."""
+def _trace_both(student: nn.Module, teacher: nn.Module, size: Sequence[int] | None = None) -> tuple[Call, Call]:
+    """Trace both networks, on images of one size if they take one; arguments as in :func:`find_pairs`."""
     student_root = trace_model(student, size)
     teacher_root = trace_model(teacher, size, image_size(student_root))
     if image_size(teacher_root) != image_size(student_root):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmrazor.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -249,6 +250,41 @@ def test_tokens_without_a_grid_are_reported() -> None:
         find_taps(Pooled(8), (64, 96))
 
 
+class OneSize(Encoder):
+    """A transformer with a class token and a fixed position embedding, which has no map of its grid."""
+
+    def __init__(self, side: int, patch: int, prefix: int) -> None:
+        super().__init__(4)
+        self.prefix = nn.Parameter(torch.zeros(1, prefix, 8))
+        self.patches = nn.Linear(3 * patch**2, 8)
+        self.position, self.patch = nn.Parameter(torch.zeros(1, (side // patch) ** 2 + prefix, 8)), patch
+
+    def forward(self, image: Tensor) -> Tensor:
+        patches = nn.functional.unfold(image, self.patch, stride=self.patch).transpose(1, 2)
+        return self.body(torch.cat([self.prefix, self.patches(patches)], 1) + self.position)
+
+
+@pytest.mark.parametrize(('side', 'patch', 'prefix'), [(224, 16, 1), (32, 4, 0), (224, 32, 2)])
+def test_a_model_of_one_image_size_has_the_likely_grid(side: int, patch: int, prefix: int) -> None:
+    taps = find_taps(OneSize(side, patch, prefix))
+    assert [tap.source for tap in taps] == [f'body.0.{i}' for i in range(4)]
+    assert {tap.grid for tap in taps} == {Grid(side // patch, side // patch, prefix)}
+    assert {tap.stride for tap in taps} == {patch}
+
+
+def test_a_model_of_small_images_is_searched() -> None:
+    taps = find_taps(build_model(dict(cfg_path='mmpretrain::lenet/lenet5_mnist.py')))
+    assert [(tap.config, tap.grid) for tap in taps] == [
+        ('backbone.features.0', Grid(28, 28)),
+        ('backbone.features.3', Grid(10, 10)),
+    ]
+
+
+def test_many_tokens_outside_of_a_grid_leave_it_undetermined() -> None:
+    with pytest.raises(ConfigValueError, match='do not follow from the size of the image'):
+        find_taps(OneSize(224, 56, 7))
+
+
 def test_a_backbone_whose_output_is_nested_is_searched() -> None:
     class Nested(nn.Module):
         def __init__(self) -> None:
@@ -283,3 +319,44 @@ def test_a_module_that_is_called_twice_is_tapped_at_its_last_call() -> None:
 
     taps = find_taps(Network(twice), (64, 64))
     assert [tap.config for tap in taps] == [dict(source=f'parts.{i}.1', record_idx=1) for i in range(4)]
+
+
+def test_strides_of_maps_that_are_one_position_too_long() -> None:
+    pools = [nn.MaxPool2d(3, 2, 1, ceil_mode=True) for _ in range(2)]
+    stages = [
+        nn.Conv2d(3, 4, 2, 2),
+        nn.Conv2d(4, 4, 2, 2),
+        *(nn.Sequential(pool, nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)) for pool in pools),
+    ]
+    taps = find_taps(nn.Sequential(*stages), (128, 128))
+    assert [(tap.grid.height, tap.stride) for tap in taps] == [(64, 2), (32, 4), (17, 8), (9, 16)]
+
+
+def test_a_patch_size_that_is_no_power_of_two_is_a_stride() -> None:
+    taps = find_taps(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 14, 14), *(nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)) for _ in range(4))
+        ),
+        (128, 128),
+    )
+    assert [(tap.grid.height, tap.stride) for tap in taps] == [(9, 14)] * 4
+
+
+def test_parallel_branches_are_recorded_before_their_activations() -> None:
+    model = build_model(
+        dict(cfg_path='mmseg::hrnet/fcn_hr18s_4xb2-40k_cityscapes-512x1024.py', cfg_options={'pretrained': None})
+    )
+    taps = find_taps(model)
+    assert [tap.activation for tap in taps] == ['ReLU'] * 4
+    distiller = dict(type='LipschitzDistiller', taps=[tap.config for tap in taps], losses=['lipschitz'])
+    config = dict(
+        type='LipschitzDistill', architecture=model, teacher=model, distiller=distiller, allow_random_teacher=True
+    )
+    distillation = MODELS.build(config)
+    recorders = distillation.distiller.student_recorders
+    with recorders, torch.no_grad():
+        outputs = model.eval().backbone(torch.rand(1, 3, 64, 64))
+    records = [distillation.distiller.network_taps[True].read(f'tap{i}') for i in range(4)]
+    for record, output in zip(records, outputs):
+        assert record.min() < 0
+        torch.testing.assert_close(record.relu(), output)

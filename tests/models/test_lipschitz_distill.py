@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 
+from lckd_mm.errors import ConfigRuntimeError
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import (
     build_distillation,
@@ -160,3 +161,16 @@ def test_data_preprocessor_at_the_top_level_keeps_cfg_options_of_the_student(kin
         data_preprocessor=dict(type=kind, size=(32, 32)),
     )
     assert tuple(model.data_preprocessor.size) == (64, 96)
+
+
+def test_a_layer_that_repeats_the_images_in_training_is_reported(batch) -> None:
+    model = build_distillation(teacher=classifier())
+    model.init_weights()
+    # The head has as many scores as annotations.
+    model.student.backbone.layer3[-1].register_forward_hook(
+        lambda module, inputs, output: output.repeat(3, 1, 1, 1) if module.training else output
+    )
+    model.student.backbone.layer4.register_forward_pre_hook(lambda module, inputs: inputs[0][: len(batch[0])])
+    message = r"12 maps at the student's 'backbone.layer3' in training.* name other layers"
+    with pytest.raises(ConfigRuntimeError, match=message):
+        train_step(model, batch)

@@ -21,3 +21,28 @@ def test_a_model_can_be_its_own_head() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
     model.num_classes = 3
     assert find_logits(model) == '1'
+
+
+@pytest.mark.parametrize(
+    ('config', 'layer'),
+    [
+        ('mmseg::ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py', 'decode_head.1.conv_seg'),
+        # The point head has a 1-d convolution.
+        ('mmseg::point_rend/pointrend_r50_4xb2-80k_cityscapes-512x1024.py', 'decode_head.0.conv_seg'),
+    ],
+)
+def test_class_scores_of_a_cascade_are_those_of_its_last_head(config: str, layer: str) -> None:
+    model = build_model(dict(cfg_path=config, cfg_options={'pretrained': None, 'backbone.init_cfg': None}))
+    assert find_logits(model) == layer
+
+
+def test_auxiliary_heads_are_no_stages_of_the_main_head() -> None:
+    def head() -> nn.Module:
+        module = nn.Sequential(nn.Linear(4, 3))
+        module.num_classes = 3
+        return module
+
+    model = nn.ModuleDict(dict(head=head(), others=nn.ModuleList([head(), head()])))
+    assert find_logits(model) == 'head.0'
+    del model['head']
+    assert find_logits(model) == 'others.1.0'

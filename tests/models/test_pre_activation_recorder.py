@@ -77,3 +77,45 @@ def test_later_in_place_operation_is_detected_or_prevented_by_a_copy(copy: bool)
         assert torch.equal(recorder.data_buffer[0], expected) is copy
     recorder.reset_data_buffer()
     assert not recorder.overwritten()
+
+
+class _Branches(torch.nn.Module):
+    """A module of several outputs, as the parallel branches of an HRNet: two end in an activation, one does not."""
+
+    def __init__(self, kind: type = list) -> None:
+        super().__init__()
+        self.convs = torch.nn.ModuleList([torch.nn.Conv2d(3, 4, 1) for _ in range(3)])
+        self.hidden, self.relu, self.kind = torch.nn.ReLU(), torch.nn.ReLU(inplace=True), kind
+
+    def forward(self, x: torch.Tensor) -> list | tuple:
+        first, second, third = (conv(x) for conv in self.convs)
+        return self.kind([self.relu(first), self.hidden(second) + 1, self.relu(third)])
+
+
+@pytest.mark.parametrize('kind', [list, tuple])
+def test_each_tensor_of_several_is_recorded_before_its_own_activation(kind: type) -> None:
+    network, x = torch.nn.Sequential(_Branches(kind)), torch.randn(1, 3, 4, 4)
+    recorder = PreActivationRecorder('0')
+    recorder.initialize(network)
+    for _ in range(2):
+        with recorder, torch.no_grad():
+            output = network(x)
+        (recorded,) = recorder.data_buffer
+        assert type(recorded) is kind
+        for index in (0, 2):
+            torch.testing.assert_close(recorded[index], network[0].convs[index](x))
+            torch.testing.assert_close(recorded[index].relu(), output[index])
+        assert recorded[1] is output[1]
+
+
+def test_inputs_of_inner_activations_are_not_kept_for_several_outputs() -> None:
+    network, x = torch.nn.Sequential(_Branches()), torch.randn(1, 3, 4, 4)
+    recorder = PreActivationRecorder('0')
+    recorder.initialize(network)
+    counts = []
+    network[0].relu.register_forward_hook(lambda *_: counts.append(len(recorder._activations)))
+    for _ in range(2):
+        with recorder, torch.no_grad():
+            network(x)
+    # The inner activation is called before the last final one; only the first pass, which does not know them, keeps it.
+    assert counts == [1, 3, 1, 2]

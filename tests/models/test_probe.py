@@ -1,5 +1,6 @@
 """The probe runs models of any input; where it cannot, the training starts and its first step is checked instead."""
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from lckd_mm.analysis.tap_finder import find_taps
+from lckd_mm.models.distillers.probe import evaluating
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import (
     TAPS,
@@ -257,3 +260,48 @@ def test_networks_without_a_common_probe_size_are_checked_in_the_first_step(warn
     assert len(_about_probe(warnings)) == 1
     assert 'run on no common size' in warnings[0]
     assert len(model.distiller.adapters) == 0
+
+
+class _CachedInEvaluation(nn.Linear):
+    """Computes in evaluation mode from what its `train` method keeps, as the attention of LeViT."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        self.requires_grad_(False)
+        if mode and 'cache' in self.__dict__:
+            del self.cache
+        else:
+            self.cache = 2 * self.weight
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, 2 * self.weight if self.training else self.cache)
+
+
+def test_evaluation_keeps_what_a_module_needs_for_it_and_restores_every_mode() -> None:
+    model = nn.Sequential(
+        _CachedInEvaluation(2, 2, False), nn.Sequential(nn.Dropout()), _CachedInEvaluation(2, 2, False)
+    )
+    model[1].training = False
+    model[2].train(False)
+    model[2].weight.requires_grad = True
+    modes = [module.training for module in model.modules()]
+    for failing in (False, True):
+        with contextlib.suppress(ZeroDivisionError), evaluating(model):
+            assert not any(module.training for module in model.modules())
+            assert model(torch.ones(1, 2)).shape == (1, 2)
+            assert 1 / (not failing)
+        assert [module.training for module in model.modules()] == modes
+        assert [parameter.requires_grad for parameter in model.parameters()] == [True, True]
+        assert [hasattr(module, 'cache') for module in (model[0], model[2])] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ('config', 'num_taps'),
+    [('levit/levit-128s_8xb256_in1k.py', 3), ('efficientformer/efficientformer-l1_8xb128_in1k.py', 4)],
+)
+def test_stock_model_with_a_cache_for_evaluation_is_probed(config: str, num_taps: int) -> None:
+    model = build_model(dict(cfg_path=f'mmpretrain::{config}')).train()
+    assert len(find_taps(model)) == num_taps
+    assert all(module.training for module in model.modules())
+    assert not any(hasattr(module, 'ab') for module in model.modules())

@@ -1,7 +1,9 @@
 """The inputs that the probe tries, and a model of several views."""
 
+import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
+from torch import nn
 
 from lckd_mm.models.distillers.probe_inputs import list_probe_inputs
 from tests.helpers.small_classifiers import build_distillation, classifier, spectral_distiller, train_step
@@ -16,12 +18,20 @@ def test_channels_and_size_are_those_of_the_convolution_and_of_the_preprocessor(
         model = MODELS.build(segmentor)
     # Some versions of mmengine accept one or three values only.
     model.data_preprocessor.mean = torch.ones(4, 1, 1)
-    sizes = [(128, 128), (64, 96), (224, 224)]
+    sizes = [(128, 128), (64, 96), (224, 224), (32, 32)]
     expected = [(channels, *size) for size in sizes for channels in (5, 4, 3)]
     assert list_probe_inputs(model, None, None, None) == expected
     assert list_probe_inputs(model, None, None, (32, 32))[0] == (5, 32, 32)
     assert list_probe_inputs(model, (8, 8), None, (32, 32)) == [(5, 8, 8), (4, 8, 8), (3, 8, 8)]
     assert list_probe_inputs(model, None, dict(rgb=(3, 8, 8)), None) == [dict(rgb=(3, 8, 8))]
+
+
+@pytest.mark.parametrize('name', ['img_size', 'init_input_size'])
+def test_the_image_size_of_a_transformer_is_tried(name: str) -> None:
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 16, 16)))
+    assert (3, 256, 320) not in list_probe_inputs(model, None, None, None)
+    setattr(model[0], name, (256, 320))
+    assert list_probe_inputs(model, None, None, None)[1] == (3, 256, 320)
 
 
 def test_views_of_a_self_supervised_model_are_a_list_of_batches() -> None:

@@ -19,7 +19,7 @@ from .margins import init_margins
 from .network_probe import NetworkProbe
 from .network_taps import NetworkTaps, Tap, TapOptions, parse_taps
 from .probe import inplace_modules
-from .record_checks import check_batch_records, check_probe_records
+from .record_checks import check_batch_records, check_batch_sizes, check_probe_records
 from .tap_adapters import TapAdapters
 from .token_grids import Size
 
@@ -49,7 +49,7 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             equal channel counts; or, per tap, ``'auto'``, None or a connector config, which receives ``in_channels`` and
             ``out_channels``. Defaults to ``'auto'``.
         probe_size (Sequence[int], optional): Height and width in pixels of the probe image. Defaults to None: 128 x 128, the size of
-            the model's data preprocessor, the `img_size` of its transformer and 224 x 224 are tried one after the other.
+            the model's data preprocessor, the `img_size` of its transformer, 224 x 224 and 32 x 32 are tried one after the other.
         probe_inputs (Sequence | Mapping, optional): Shape of one input of the models, (4, 224, 224) for an image of four channels, or a
             list or dict of shapes for models of several inputs. Defaults to None, an image with as many channels as the first convolution
             of the model has, or the mean of its data preprocessor.
@@ -197,6 +197,9 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             if losses and not torch.stack([loss.detach().sum().float() for loss in losses.values()]).isfinite().all():
                 names = dict(records_of(self.loss_forward_mappings, from_student=False))
                 self.network_taps[False].check_finite(names)
+        except ValueError:
+            check_batch_sizes(self.network_taps.values())
+            raise
         finally:
             self._clear()
         return losses

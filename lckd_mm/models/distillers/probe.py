@@ -18,6 +18,8 @@ from .probe_inputs import list_probe_inputs, make_inputs
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Set every module to evaluation mode within the context, and restore each module's mode afterwards.
 
+    Classes with a ``train`` method of their own may keep what evaluation needs, such as the attention biases of LeViT.
+
     Example:
         >>> model = nn.Sequential(nn.Dropout())
         >>> with evaluating(model):
@@ -27,13 +29,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         True
     """
     modes = [(module, module.training) for module in model.modules()]
-    for module, _ in modes:
-        module.training = False
+    # Such a method may also freeze layers, as those of the backbones do.
+    frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    _set_modes([(module, False) for module, _ in modes])
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        _set_modes(modes)
+        for parameter, requires_grad in frozen:
+            parameter.requires_grad = requires_grad
+
+
+def _set_modes(modes: list[tuple[nn.Module, bool]]) -> None:
+    # A module comes before its parts, whose modes it sets as well. A second call in the same mode may undo the first.
+    for module, mode in modes:
+        if type(module).train is not nn.Module.train and module.training != mode:
+            module.train(mode)
+    for module, mode in modes:
+        module.training = mode
 
 
 @contextlib.contextmanager
@@ -163,8 +176,9 @@ def _observing(model: nn.Module) -> Iterator[tuple[set[str], set[tuple[int, int]
     def make_hook(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
             called.add(name)
-            if isinstance(output, Tensor) and output.dim() == 4:
-                map_sizes.add((output.shape[2], output.shape[3]))
+            for tensor in output if isinstance(output, (tuple, list)) else (output,):
+                if isinstance(tensor, Tensor) and tensor.dim() == 4:
+                    map_sizes.add((tensor.shape[2], tensor.shape[3]))
 
         return hook
 

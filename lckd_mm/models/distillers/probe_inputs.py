@@ -10,8 +10,9 @@ from lckd_mm.errors import ConfigValueError
 
 Size = tuple[int, int]
 
-# Multiples of 32 pixels, the stride of most backbones. The second is the size of ImageNet models, some of which take no other.
-DEFAULT_SIZES: tuple[Size, ...] = ((128, 128), (224, 224))
+# Multiples of 32 pixels, the stride of most backbones. The second is the size of ImageNet models, the third that of CIFAR and padded
+# MNIST; some models take no other.
+DEFAULT_SIZES: tuple[Size, ...] = ((128, 128), (224, 224), (32, 32))
 
 
 def check_probe_options(size: Sequence[int] | None, inputs: Any) -> None:
@@ -63,8 +64,10 @@ def list_probe_inputs(model: nn.Module, size: Sequence[int] | None, inputs: Any,
     if size is not None:
         sizes = [(size[0], size[1])]
     else:
-        # mmpretrain's name of the image size of a transformer, some of which take no other.
-        configured = [getattr(module, 'img_size', None) for module in model.modules()]
+        # The names of the image size of a transformer and of its patches, some of which take no other.
+        configured = [
+            getattr(module, name, None) for module in model.modules() for name in ('img_size', 'init_input_size')
+        ]
         configured = [getattr(preprocessor, 'size', None), *(value for value in configured if value is not None)]
         sizes = [first] if first is not None else []
         sizes += [DEFAULT_SIZES[0], *filter(None, map(_as_size, configured[:2])), *DEFAULT_SIZES[1:]]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 from lckd_mm.spectral import num_channels
@@ -13,6 +14,7 @@ from lckd_mm.spectral import num_channels
 from ..interfaces import needs_channels, requires_annotations
 from .compatibility import adapted_names, loss_error, match_networks
 from .mappings import recorder_names
+from .network_taps import NetworkTaps
 from .probe import evaluating
 from .token_grids import Size
 
@@ -125,3 +127,31 @@ def _try_losses(distiller: LipschitzDistiller, mappings: Mappings, image_size: S
                     for argument, record in mapping.items()
                 }
                 raise loss_error(loss_name, records, error) from error
+
+
+def check_batch_sizes(networks: Iterable[NetworkTaps]) -> None:
+    """Check that all taps of both networks have recorded as many maps, one per image.
+
+    Args:
+        networks (Iterable[NetworkTaps]): The taps of student and teacher, which have the records of a batch.
+
+    Raises:
+        ConfigRuntimeError: They have not; names the taps. A network may repeat the images in training, as TridentNet does for its branches.
+    """
+    sizes = {
+        (taps.role, taps.source(name)): len(feature)
+        for taps in networks
+        for name in taps.taps
+        if taps.is_recorded(name)
+        for feature in taps.read_maps(name)
+        if isinstance(feature, Tensor)
+    }
+    if len(set(sizes.values())) > 1:
+        first = next(iter(sizes.values()))
+        counts = ', '.join(
+            f"{size} maps at the {role}'s {source!r}" for (role, source), size in sizes.items() if size != first
+        )
+        raise ConfigRuntimeError(
+            f'the taps have {first} maps for a batch of as many images, but {counts} in training: such a layer repeats or splits the '
+            'images, and is no tap; name other layers as `taps`.'
+        )

@@ -8,6 +8,10 @@ from lckd_mm.spectral import Grid
 Size = tuple[int, int]
 
 
+# A class token and the four registers of DINOv2.
+_MAX_PREFIX = 5
+
+
 class _Rule(NamedTuple):
     """A way in which the number of tokens may depend on the size of the image.
 
@@ -95,6 +99,21 @@ class TokenGrids:
             return None
         grids = {rule.grid(image_size) for rule in self._matching(key, num_tokens, image_size)}
         return grids.pop() if len(grids) == 1 else None
+
+    def find_likely(self, key: Hashable, num_tokens: int, image_size: Size) -> Grid | None:
+        """Return the grid with the fewest tokens outside of it, if they are as few as those of known networks; None otherwise.
+
+        For suggestions only. A model that takes one image size and has no map (B, C, H, W) of the grid leaves it undetermined.
+
+        Example:
+            >>> grids = TokenGrids()
+            >>> grids.observe('tap', 197, (224, 224))
+            >>> grids.find('tap', 197, (224, 224)), grids.find_likely('tap', 197, (224, 224))
+            (None, Grid(height=14, width=14, num_prefix=1))
+        """
+        rules = self._matching(key, num_tokens, image_size)
+        likely = min((rule.grid(image_size) for rule in rules), key=lambda grid: grid.num_prefix, default=None)
+        return likely if likely is not None and likely.num_prefix <= _MAX_PREFIX else None
 
     def _matching(self, key: Hashable, num_tokens: int, image_size: Size) -> list[_Rule]:
         rules = self._rules.get(key, ())

@@ -32,6 +32,7 @@ class PreActivationRecorder(ModuleOutputsRecorder):
     The paper taps a network before its ReLUs. In a ResNet this tensor is the residual sum, which is the input of the last ReLU of
     a stage and the output of no module. With ``source='backbone.layer1'`` this recorder stores the residual sum for any depth of
     the stage. If the module does not end in an activation (a BN, a convolution, a transformer stage), its output is recorded.
+    Of a tuple or list, such as the branches of an HRNet, each tensor is recorded before its own activation.
 
     In-place computation is switched off in the activations that may end the module, since they would overwrite the recorded
     tensor. :meth:`overwritten` reports whether a later in-place operation did.
@@ -60,7 +61,9 @@ class PreActivationRecorder(ModuleOutputsRecorder):
         super().__init__(source)
         self.copy = copy
         self._versions: list[int | None] = []
-        self._last_activation: tuple[Any, Any] | None = None
+        self._activations: list[tuple[nn.Module, Any, Any]] = []
+        # The activations that yield the tensors of a tuple; None until the first forward pass, `()` if the module yields one tensor.
+        self._final: tuple[nn.Module, ...] | None = None
 
     def prepare_from_model(self, model: nn.Module | None = None) -> None:
         """Register the hooks on the source and on the activations that may end it."""
@@ -76,15 +79,29 @@ class PreActivationRecorder(ModuleOutputsRecorder):
         super().prepare_from_model(model)
 
     def _note_activation(self, module: nn.Module, inputs: tuple, output: Any) -> None:
-        if self.recording:
-            self._last_activation = (inputs[0], output)
+        if not self.recording:
+            return
+        if self._final is not None:
+            # The input of an activation takes memory that the network itself releases, so no others are kept.
+            if self._final and not any(module is final for final in self._final):
+                return
+            if not self._final:
+                self._activations.clear()
+        self._activations.append((module, inputs[0], output))
 
     def forward_hook(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
         """Store the input of the module's last activation, or the module's output if no activation produced it."""
         if not self.recording:
             return
-        last, self._last_activation = self._last_activation, None
-        record = last[0] if last is not None and last[1] is outputs else outputs
+        activations, self._activations = self._activations, []
+        if type(outputs) in (tuple, list):
+            record: Any = type(outputs)(_before(output, activations) for output in outputs)
+            if self._final is None:
+                final = [module for module, _, output in activations if any(output is other for other in outputs)]
+                self._final = tuple(final)
+        else:
+            record = _before(outputs, activations[-1:])
+            self._final = ()
         if isinstance(record, Tensor) and self.copy:
             record = record.clone()
         self.data_buffer.append(record)
@@ -103,4 +120,9 @@ class PreActivationRecorder(ModuleOutputsRecorder):
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         super().__exit__(exc_type, exc_value, traceback)
-        self._last_activation = None
+        self._activations = []
+
+
+def _before(output: Any, activations: list[tuple[nn.Module, Any, Any]]) -> Any:
+    """Return the input of the activation that yields an output; without one, the output."""
+    return next((before for _, before, after in reversed(activations) if after is output), output)
