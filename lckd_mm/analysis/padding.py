@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from lckd_mm.models.connectors import SpectralNormConnector
 from lckd_mm.models.utils import get_image_size
 from lckd_mm.models.utils.padding import VALID_SHAPE, compute_valid_ratios
 
@@ -61,6 +62,24 @@ def measure_padding(model: BaseModel, image: Tensor, divisor: int) -> Tensor:
         samples = [BaseDataElement(metainfo={VALID_SHAPE: (height, width)})]
         norms += [_log_norms(model, padded, samples, is_counted) for is_counted in (True, False)]
     return torch.stack(norms)
+
+
+def keep_spectral_losses(model: BaseModel) -> None:
+    """Remove the losses of a distillation that read no spectral norms, since a measurement runs the backbones alone.
+
+    Args:
+        model (BaseModel): The distillation, which is changed.
+    """
+    distiller = model.distiller
+    distiller.loss_forward_mappings = {
+        name: mapping
+        for name, mapping in distiller.loss_forward_mappings.items()
+        if any(
+            isinstance(distiller.connectors[record['connector']], SpectralNormConnector)
+            for record in mapping.values()
+            if record.get('connector') is not None
+        )
+    }
 
 
 def _log_norms(

@@ -138,7 +138,7 @@ def usage(prog: str | None = SCRIPT) -> str:
         str: One line per verb.
 
     Example:
-        >>> usage().splitlines()[5]
+        >>> usage().splitlines()[6]
         '  train      train a config'
     """
     verbs = [f'  {name:10} {description}' for name, description in VERBS.items()]

@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 from rich.progress import track
 
 from lckd_mm.analysis.distillation import load_distillation
-from lckd_mm.analysis.padding import measure_padding, print_padding, sample_images
+from lckd_mm.analysis.padding import keep_spectral_losses, measure_padding, print_padding, sample_images
 
 from .parser import VerbParser
 
@@ -46,5 +46,6 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = parser.parse(arguments)
     MMLogger.get_instance('measure_padding', log_level=logging.WARNING)
     cfg, model = load_distillation(args.config, args.checkpoint)
+    keep_spectral_losses(model)
     images = track(sample_images(cfg, model, args.images, args.divisor), 'images', total=args.images)
     print_padding(torch.stack([measure_padding(model, image, args.divisor) for image in images]))
