@@ -20,6 +20,7 @@ _PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'rpn_head', 'bbox
 GROUPS = {
     'tracking': (('mmdet.models.mot', 'mmdet.models.reid', 'mmdet.models.vis'), ('tracker', 'track_head')),
     'self-supervised': (('mmpretrain.models.selfsup',), ()),
+    'semi-supervised': (('mmdet.models.detectors.semi_base',), ()),
     'multimodal': (
         (
             'mmpretrain.models.multimodal',
@@ -45,7 +46,7 @@ class ZooModel(NamedTuple):
         package: Name of the package.
         combination: Types of the parts of the model.
         configs: The config files of the package that have it, the one with the smallest backbone first.
-        group: ``'tracking'``, ``'self-supervised'`` or ``'multimodal'``; empty for a supervised model of images.
+        group: ``'tracking'``, ``'self-supervised'``, ``'semi-supervised'`` or ``'multimodal'``; empty for a supervised model of images.
         error: Why the config cannot be read; empty if it can.
     """
 
@@ -171,13 +172,19 @@ def group_of(model: Mapping[str, Any]) -> str:
     """
     with DefaultScope.overwrite_default_scope(model.get('_scope_') or 'mmengine'):
         kinds = [_class_of(part) for part in (model, *(part for part in model.values() if isinstance(part, dict)))]
-    names = [f'{kind.__module__}.{kind.__qualname__}' for kind in kinds if kind is not None]
-    if any(_PLACEHOLDER in name for name in names):
+    names = [
+        [f'{base.__module__}.{base.__qualname__}' for base in getattr(kind, '__mro__', [kind])]
+        for kind in kinds
+        if kind
+    ]
+    if any(_PLACEHOLDER in name for bases in names for name in bases):
         return 'multimodal'
     for group, (modules, parts) in GROUPS.items():
         # The backbone of a self-supervised training may be that of a classifier.
         candidates = names[:1] if group == 'self-supervised' else names
-        if any(name.startswith(modules) for name in candidates) or any(part in model for part in parts):
+        if any(name.startswith(modules) for bases in candidates for name in bases) or any(
+            part in model for part in parts
+        ):
             return group
     return ''
 

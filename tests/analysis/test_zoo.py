@@ -243,6 +243,7 @@ def test_a_frozen_backbone_is_refused() -> None:
         ('bytetrack/bytetrack_yolox_x_8xb4-80e_crowdhuman-mot17halftrain_test-mot17halfval.py', 'tracking'),
         ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py', 'tracking'),
         ('mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py', 'self-supervised'),
+        ('soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'semi-supervised'),
         ('clip/clip_vit-base-p16_zeroshot-cls_cifar100.py', 'multimodal'),
         ('grounding_dino/grounding_dino_r50_scratch_8xb2_1x_coco.py', 'multimodal'),
         ('san/san-vit-b16_coco-stuff164k-640x640.py', 'multimodal'),
