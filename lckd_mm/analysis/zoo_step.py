@@ -123,7 +123,7 @@ def _take_step(distillation: BaseModel, batch: dict[str, list[Any]]) -> tuple[st
     """Take a training step; return the kind of the step, the reason, the norm of the gradient, and the problems."""
     student, teacher = distillation.architecture, distillation.teacher
     distillation.train()
-    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    before = {name: tensor.detach().clone() for name, tensor in _tensors(teacher)}
     optimizer = torch.optim.SGD([p for p in distillation.parameters() if p.requires_grad], lr=0.01)
     gradients: list[float] = []
     stray: list[str] = []
@@ -225,27 +225,25 @@ def _run_features(model: nn.Module, taps: Any, images: Tensor) -> None:
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+    """Yield the parameters and buffers of a model, without its data preprocessor, which may be that of both networks."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if not name.startswith('data_preprocessor'):
+            yield name, tensor
 
 
 def _shared(student: nn.Module, teacher: nn.Module) -> list[str]:
     """Return the modules and the memory that two networks share, without the data preprocessor, which may be the student's."""
     own = {id(module) for name, module in student.named_modules() if not name.startswith('data_preprocessor')}
     modules = [name for name, module in teacher.named_modules() if id(module) in own]
-    own = {
-        tensor.untyped_storage().data_ptr()
-        for name, tensor in _tensors(student)
-        if tensor.numel() and not name.startswith('data_preprocessor')
-    }
+    own = {tensor.untyped_storage().data_ptr() for _, tensor in _tensors(student) if tensor.numel()}
     tensors = [name for name, tensor in _tensors(teacher) if tensor.untyped_storage().data_ptr() in own]
     return [f'student and teacher share {name!r}' for name in (*modules, *tensors)]
 
 
 def _changed(teacher: nn.Module, before: dict[str, Tensor]) -> list[str]:
-    after = teacher.state_dict()
+    after = dict(_tensors(teacher))
     if after.keys() != before.keys():
-        return [f'the state of the teacher has other names: {sorted(after.keys() ^ before.keys())[:3]}']
+        return [f'the teacher has other tensors: {sorted(after.keys() ^ before.keys())[:3]}']
     return [
         f'the step changes {name!r} of the teacher'
         for name, tensor in after.items()
@@ -264,9 +262,12 @@ def _stray_gradients(distillation: BaseModel) -> list[str]:
 
 def _unequal(distillation: BaseModel, batch: dict[str, list[Any]], weights: dict[str, Tensor]) -> list[str]:
     """Return whether the Lipschitz loss of networks of equal weights is not 0."""
-    distillation.architecture.load_state_dict(weights, strict=False)
-    distillation.eval()
     with torch.no_grad():
+        # The state dict of a LoRA model has the trained tensors alone.
+        for name, tensor in _tensors(distillation.architecture):
+            tensor.copy_(weights[name])
+        # Some models derive tensors from the weights when their mode changes.
+        distillation.eval()
         loss = float(torch.stack(list(_lipschitz_losses(distillation, batch).values())).sum())
     distillation.distiller.clear()
     return [] if abs(loss) <= _EQUAL_LOSS else [f'the Lipschitz loss of equal networks is {loss:.2g}']

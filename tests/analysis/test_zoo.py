@@ -113,6 +113,24 @@ def test_equal_networks_with_different_maps_are_a_problem() -> None:
     assert problem.startswith('the Lipschitz loss of equal networks is ')
 
 
+class _PartialState(nn.Module):
+    """Has a state dict of a part of its tensors, as a LoRA model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(32, 1, 1))
+        self._register_state_dict_hook(
+            lambda module, state, prefix, metadata: state.pop(f'{prefix}scale') is None or None
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * x
+
+
+def test_equal_networks_have_equal_tensors_outside_of_their_state_dicts() -> None:
+    assert distillation_step(*_networks(_PartialState)).problems == []
+
+
 def test_shared_modules_and_memory_are_problems() -> None:
     student, teacher = _networks()
     teacher.backbone.layer1[0].conv1 = student.backbone.layer1[0].conv1
