@@ -119,9 +119,11 @@ class _PartialState(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.rand(32, 1, 1))
-        self._register_state_dict_hook(
-            lambda module, state, prefix, metadata: state.pop(f'{prefix}scale') is None or None
-        )
+        self._register_state_dict_hook(self._remove)
+
+    @staticmethod
+    def _remove(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+        del state[f'{prefix}scale']
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.scale * x
