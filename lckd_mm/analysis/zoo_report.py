@@ -16,10 +16,12 @@ _INTRODUCTION = """\
 # Stock models
 
 This page lists which models of the installed mmdet, mmseg and mmpretrain lckd_mm distills without any option. Models whose configs have the
-same types of backbone, neck and heads are one combination. For each combination, the config with the smallest backbone is built twice, with
-random weights, as student and teacher. Then:
+same types of backbone, neck and heads are one combination. Files without a model are left out. For each combination, the config with the
+smallest backbone is built twice, with random weights, as student and teacher. If the package cannot build it, up to two others are tried.
+Then:
 
-1. `find_pairs` finds the taps. No tap is configured.
+1. The taps of the student are found as by `python -m lckd_mm taps`. The teacher has the same config, and the same taps. No tap is
+   configured.
 2. `LipschitzDistill` is built with `losses=['lipschitz']`, and its weights are initialized. BNs receive the statistics of the images.
 3. `train_step` takes one step of SGD on two images of noise with random annotations. The step includes the losses of the model itself.
    They may need an operation or an annotation that is not available here. Then the model without lckd_mm raises an error as well, and the
@@ -30,9 +32,9 @@ random weights, as student and teacher. Then:
 6. The student receives the teacher's weights. In evaluation mode, the Lipschitz loss of the two equal networks is 0.
 
 A check has {seconds:g} s of CPU time, {gigabytes} GB of memory and no network. The images have 128 x 128 pixels where the model takes
-them, else the size of its config, 224 x 224, 320 x 320 or 32 x 32. Detectors have at most 64 queries, proposals and samples. Nothing else
-of a model is changed. [your_own_model.md](your_own_model.md#choose-the-layers) describes how taps are found, and how those of different
-architectures are paired.
+them, else the size of its config, 224 x 224, 320 x 320 or 32 x 32. Detectors have at most 64 queries, proposals and samples. Pretrained
+weights, layers that need a distributed training and resizing of batches are left out. Nothing else of a model is changed.
+[your_own_model.md](your_own_model.md#choose-the-layers) describes how taps are found, and how those of different architectures are paired.
 
 The results are in [results/zoo.jsonl](results/zoo.jsonl). This command repeats an interrupted walk where it stopped, and writes this page.
 Delete the file to repeat all checks, or lines of it to repeat some:
@@ -79,7 +81,7 @@ def render_page(records: Sequence[Record], cpu_seconds: float, memory_bytes: int
     records = sorted(records, key=lambda record: (record['package'], record['combination'], record['config']))
     parts = [_INTRODUCTION.format(seconds=cpu_seconds, gigabytes=memory_bytes // 2**30), _counts(records)]
     for status, title, text in (
-        ('refused', 'Refused', 'lckd_mm names the reason in one sentence, before training starts.'),
+        ('refused', 'Refused', 'lckd_mm names the reason in one sentence, before training or in its first step.'),
         ('fails', 'Fails', 'These are errors of lckd_mm.'),
     ):
         selected = [record for record in records if record['status'] == status]

@@ -15,10 +15,11 @@ from lckd_mm.analysis import zoo, zoo_step
 from lckd_mm.analysis.stock_configs import stock_configs
 from lckd_mm.analysis.zoo import check_model, read_plan, walk_zoo
 from lckd_mm.analysis.zoo_models import ZooModel, group_of, plan_zoo, read_model
-from lckd_mm.analysis.zoo_report import render_page, summarize
+from lckd_mm.analysis.zoo_report import count_statuses, render_page, summarize
 from lckd_mm.analysis.zoo_step import distillation_step
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import classifier
+from tests.helpers.tools import ROOT
 
 FILES = {'/'.join(path.parts[-2:]): path for path in stock_configs()}
 
@@ -26,14 +27,14 @@ FILES = {'/'.join(path.parts[-2:]): path for path in stock_configs()}
 SAMPLE = [
     'centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco.py',
     'detr/detr_r18_8xb2-500e_coco.py',
-    'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'faster_rcnn/faster-rcnn_r18_fpn_8xb8-amp-lsj-200e_coco.py',
     'fcos/fcos_r18_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco.py',
     'pvt/retinanet_pvt-t_fpn_1x_coco.py',
     'retinanet/retinanet_r18_fpn_1x_coco.py',
     'rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py',
     'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py',
     'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py',
-    'yolox/yolox_tiny_8xb8-300e_coco.py',
+    'yolox/yolox_nano_8xb8-300e_coco.py',
     'bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024.py',
     'cgnet/cgnet_fcn_4xb4-60k_cityscapes-680x680.py',
     'erfnet/erfnet_fcn_4xb4-160k_cityscapes-512x1024.py',
@@ -305,3 +306,20 @@ def test_page_has_the_counts_and_each_message() -> None:
     assert summarize(copy.copy(records)).splitlines()[0] == (
         '7 combinations: works 2, refused 1, fails 1, not built 1, over limit 1, apart 1'
     )
+
+
+def test_published_results_are_those_of_the_page() -> None:
+    records = [json.loads(line) for line in (ROOT / 'docs' / 'results' / 'zoo.jsonl').read_text().splitlines()]
+    page = (ROOT / 'docs' / 'zoo.md').read_text()
+    # The versions are those of the environment in which the page was written.
+    rendered = render_page(records, zoo.CPU_SECONDS, zoo.MEMORY_BYTES).splitlines()
+    assert [line for line in rendered if not line.startswith('Date: ')] == [
+        line for line in page.splitlines() if not line.startswith('Date: ')
+    ]
+    counts = count_statuses(records)
+    checked = counts['works'] + counts['refused'] + counts['fails']
+    assert counts['works'] >= 0.95 * checked
+    assert counts['refused'] <= 0.03 * checked
+    assert counts['fails'] == 0
+    checked_configs = {record['config'] for record in records if record['status'] == 'works'}
+    assert set(SAMPLE) - checked_configs == set()
