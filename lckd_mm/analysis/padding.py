@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from lckd_mm.models.connectors import SpectralNormConnector
+from lckd_mm.models.interfaces import reports_norms
 from lckd_mm.models.utils import get_image_size
 from lckd_mm.models.utils.padding import VALID_SHAPE, compute_valid_ratios
 
@@ -74,11 +74,7 @@ def keep_spectral_losses(model: BaseModel) -> None:
     distiller.loss_forward_mappings = {
         name: mapping
         for name, mapping in distiller.loss_forward_mappings.items()
-        if any(
-            isinstance(distiller.connectors[record['connector']], SpectralNormConnector)
-            for record in mapping.values()
-            if record.get('connector') is not None
-        )
+        if reports_norms(distiller.distill_losses[name])
     }
 
 
