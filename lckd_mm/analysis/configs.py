@@ -82,6 +82,31 @@ def _check_top_level_keys(cfg: Config) -> None:
                 )
 
 
+def use_amp(cfg: Config) -> None:
+    """Let a training use automatic mixed precision.
+
+    Args:
+        cfg (Config): The config, which is changed.
+
+    Raises:
+        ConfigValueError: The config has another optimizer wrapper.
+
+    Example:
+        >>> cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+        >>> use_amp(cfg)
+        >>> cfg.optim_wrapper
+        {'type': 'AmpOptimWrapper', 'loss_scale': 'dynamic'}
+    """
+    wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    # A pure Python config names the class.
+    if getattr(wrapper, '__name__', wrapper) not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ConfigValueError(
+            f"--amp does not work with optim_wrapper.type={wrapper!r}; valid: 'OptimWrapper', 'AmpOptimWrapper'."
+        )
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """Parse overrides of a config as ``--cfg-options`` does.
 

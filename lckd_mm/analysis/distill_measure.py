@@ -20,16 +20,18 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lckd_mm.engine.dataset_info import class_names
+from lckd_mm.models.utils import build_model
 
 from .benchmark import synchronized_time
-from .configs import load_config
+from .configs import load_config, use_amp
 from .distill_plan import Request, model_source
+from .distillation import load_distillation
 from .gradients import LossGradient, measure_gradients
 from .teacher_metric import TeacherMetric, evaluate_teacher, main_metric
 
@@ -85,13 +87,15 @@ class Measurement(NamedTuple):
     device: str
 
 
-def inspect_distillation(config: str, request: Request, use_amp: bool, max_seconds: float | None) -> Inspection:
+def inspect_distillation(
+    config: str, request: Request, use_mixed_precision: bool, max_seconds: float | None
+) -> Inspection:
     """Measure a distillation, and evaluate its teacher, in a process of their own, whose memory is free afterwards.
 
     Args:
         config (str): The config of the distillation.
         request (Request): Student and teacher.
-        use_amp (bool): Whether the training uses automatic mixed precision.
+        use_mixed_precision (bool): Whether the training uses automatic mixed precision.
         max_seconds (float, optional): Limit of the teacher's evaluation; None to leave it out.
 
     Returns:
@@ -101,22 +105,18 @@ def inspect_distillation(config: str, request: Request, use_amp: bool, max_secon
         ConfigError: As in the first step of the training.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as executor:
-        return executor.submit(_inspect, config, request, use_amp, max_seconds).result()
+        return executor.submit(_inspect, config, request, use_mixed_precision, max_seconds).result()
 
 
-def _inspect(config: str, request: Request, use_amp: bool, max_seconds: float | None) -> Inspection:
+def _inspect(config: str, request: Request, use_mixed_precision: bool, max_seconds: float | None) -> Inspection:
     logging.disable(logging.WARNING)
     warnings.simplefilter('ignore')
-    student_cfg, cfg = load_config(request.student, request.student_options), load_config(config)
-    if use_amp:
-        for part in (student_cfg, cfg):
-            part.optim_wrapper.type = 'AmpOptimWrapper'
-            part.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    student_cfg = load_config(request.student, request.student_options)
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # The standard output is redirected below.
     with Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
         bar = progress.add_task('measuring a few steps', total=None)
-        measurement = measure_distillation(student_cfg, cfg)
+        measurement = measure_distillation(config, request, use_mixed_precision)
         teacher, metric, problem = None, None, ''
         if max_seconds is not None:
             progress.update(bar, description='evaluating the teacher')
@@ -136,15 +136,16 @@ def _inspect(config: str, request: Request, use_amp: bool, max_seconds: float | 
     return Inspection(measurement, teacher, metric, problem)
 
 
-def measure_distillation(student_cfg: Config, cfg: Config) -> Measurement:
+def measure_distillation(config: str, request: Request, use_mixed_precision: bool = False) -> Measurement:
     """Take a few training steps of the student alone and of the distillation, on one batch of the training data.
 
     The models are built for the measurement. The teacher's checkpoint is loaded strictly, and the student starts from the weights with
     which its training starts.
 
     Args:
-        student_cfg (Config): Config of the student alone.
-        cfg (Config): Config of the distillation.
+        config (str): The config of the distillation.
+        request (Request): The student.
+        use_mixed_precision (bool): Whether the training uses automatic mixed precision. Defaults to False.
 
     Returns:
         Measurement: The measurements.
@@ -153,25 +154,31 @@ def measure_distillation(student_cfg: Config, cfg: Config) -> Measurement:
         ConfigError: As in the first step of a training.
     """
     device = get_device()
-    scope = cfg.get('default_scope') or 'mmengine'
-    with DefaultScope.overwrite_default_scope(scope):
+    cfg = load_config(config)
+    if use_mixed_precision:
+        use_amp(cfg)
+    student = revert_sync_batchnorm(build_model(model_source(request.student, request.student_options)))
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         loader = Runner.build_dataloader(_in_process(cfg.train_dataloader), seed=0)
         data = next(iter(loader))
+        alone = _Step(student.to(device), cfg, data)
+        memory = [alone.peak_memory()]
+        # It is built after the measurement of the student alone, whose memory would contain it.
+        _, distillation = load_distillation(config)
+        distilled = _Step(distillation.to(device), cfg, data)
+        batch = distillation.data_preprocessor(copy.deepcopy(data), True)
+        gradients = measure_gradients(distillation, batch)
+        memory.append(distilled.peak_memory())
+        costs = [Cost(*values) for values in zip(_alternate([alone, distilled]), memory, strict=True)]
     classes = class_names(loader.dataset)
-    with DefaultScope.overwrite_default_scope(scope):
-        steps = [_Step(_build(student_cfg, device), student_cfg, data)]
-        memory = [steps[0].peak_memory()]
-        model = _build(cfg, device)
-        model.init_weights()
-        model.to(device)
-        model.train()
-        batch = model.data_preprocessor(copy.deepcopy(data), True)
-        gradients = measure_gradients(model, batch)
-        steps.append(_Step(model, cfg, data))
-        memory.append(steps[1].peak_memory())
-        alone, distilled = (Cost(*values) for values in zip(_alternate(steps), memory, strict=True))
-    size = len(batch['inputs']) if isinstance(batch, Mapping) and 'inputs' in batch else 0
-    return Measurement(gradients, alone, distilled, None if classes is None else tuple(classes), size, device)
+    return Measurement(
+        gradients=gradients,
+        alone=costs[0],
+        distilled=costs[1],
+        classes=None if classes is None else tuple(classes),
+        batch_size=len(data['inputs']),
+        device=device,
+    )
 
 
 class _Step:
@@ -214,14 +221,6 @@ def _in_process(loader: Mapping[str, Any]) -> dict[str, Any]:
         'num_workers': 0,
         'persistent_workers': False,
     }
-
-
-def _build(cfg: Config, device: str) -> BaseModel:
-    model = dict(cfg.model)
-    if cfg.get('data_preprocessor') is not None:
-        # As the Runner does.
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    return revert_sync_batchnorm(MODELS.build(model)).to(device)
 
 
 def reset_peak_memory(device: str) -> None:

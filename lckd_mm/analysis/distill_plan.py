@@ -12,7 +12,6 @@ from lckd_mm.models.presets import PRESETS
 from lckd_mm.models.utils import build_model, read_config
 
 from .configs import load_config
-from .tap_finder import Tap
 from .tap_pairs import TapPairs, find_pairs
 
 # The block of configs/_base_/distillers for the models of each package, and for all others.
@@ -100,7 +99,7 @@ def make_plan(request: Request) -> tuple[Plan, BaseModel, BaseModel]:
     teacher = build_model(model_source(request.teacher, request.teacher_options))
     block = next((_BLOCKS[name] for name in _packages(student) if name in _BLOCKS), _OTHER_BLOCK)
     defaults = read_config(f'lckd_mm::_base_/distillers/{block}.py')
-    found = find_pairs(student, teacher)
+    found = _find_pairs(student, teacher, request.taps)
     student_taps, teacher_taps = _taps(request.taps, found)
     for model, role, taps in ((student, 'student', student_taps), (teacher, 'teacher', teacher_taps)):
         _check_names(model, role, taps)
@@ -159,6 +158,16 @@ def _load_plain(path: str, options: Options, role: str) -> Config:
 
 def _packages(model: BaseModel) -> list[str]:
     return [cls.__module__.partition('.')[0] for cls in type(model).__mro__]
+
+
+def _find_pairs(student: BaseModel, teacher: BaseModel, names: Sequence[str] | None) -> TapPairs:
+    try:
+        return find_pairs(student, teacher)
+    except ConfigValueError as error:
+        if names is None:
+            raise
+        # The user names the layers, so that only losses on other layers need them to be found.
+        return TapPairs([], [], False, None, None, logits_obstacle=f'no layers were found ({error})')
 
 
 def _taps(names: Sequence[str] | None, found: TapPairs) -> tuple[list[Any], list[Any]]:
@@ -251,14 +260,3 @@ def _obstacle(kind: str, place: str, found: TapPairs, is_found: bool) -> str | N
     if not is_found or kind in _ANY_SIZE or not found.in_order:
         return None
     return 'the taps of student and teacher have different strides, and it compares maps of equal size'
-
-
-def describe_tap(tap: Tap) -> str:
-    """Return shape, stride and reason of a tap.
-
-    Example:
-        >>> from lckd_mm.spectral import Grid
-        >>> describe_tap(Tap('layer1', None, 0, (1, 64, 56, 56), 4, Grid(56, 56), 'ReLU', 'last map at stride 4'))
-        '64 x 56 x 56, stride 4'
-    """
-    return f'{" x ".join(map(str, tap.shape[1:]))}, stride {tap.stride}'

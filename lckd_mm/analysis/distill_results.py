@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
 from lckd_mm.checkpoint import load_data
 from lckd_mm.engine.norm_log import NormRow, plot_norms, read_norms
 from lckd_mm.errors import ConfigRuntimeError
-from lckd_mm.models.utils import export_student
+from lckd_mm.models.utils import build_model, export_student
 
 from .comparison_settings import config_fingerprint, device_name, file_digest, package_versions
 from .configs import load_config
@@ -124,7 +123,6 @@ def provenance(findings: Findings, scalars: Scalars, metric: str | None, checkpo
         source_checkpoint=checkpoint.name,
         metric=metric,
         last_value=float(course[max(course)]) if course else None,
-        best_value=float(max(course.values())) if course else None,
         teacher_metrics={name: float(value) for name, value in (findings.teacher_metrics or {}).items()},
         baseline=None if findings.baseline is None else list(findings.baseline),
         seconds_per_iteration=median_seconds(scalars.train) if scalars.train else None,
@@ -144,12 +142,7 @@ def check_export(checkpoint: Path, config: Path) -> None:
     Raises:
         ConfigRuntimeError: Keys are missing or unexpected.
     """
-    cfg = load_config(str(config))
-    model = dict(cfg.model)
-    if cfg.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
-        student = MODELS.build(model)
+    student = build_model(dict(cfg_path=str(config)))
     try:
         student.load_state_dict(load_data(checkpoint, map_location='cpu')['state_dict'])
     except RuntimeError as error:
@@ -214,7 +207,7 @@ def report_lines(
 def _summary(record: Mapping[str, Any], metric: str | None, findings: Findings) -> list[str]:
     if metric is None:
         return ['The training evaluated no metric: its config has no validation data.']
-    rows = [['student with distillation, last', f'{record["last_value"]:.4g}'], ['best', f'{record["best_value"]:.4g}']]
+    rows = [['student with distillation, last', f'{record["last_value"]:.4g}']]
     if findings.teacher_metrics and metric in findings.teacher_metrics:
         rows.append(['teacher', f'{findings.teacher_metrics[metric]:.4g}'])
     if findings.baseline is not None:

@@ -9,9 +9,10 @@ from mmengine.model import BaseModel
 from lckd_mm.engine.class_counts import class_heads
 
 from .distill_measure import Measurement
-from .distill_plan import Plan, describe_tap
+from .distill_plan import Plan
 from .known_metrics import KnownMetric
 from .tables import print_table
+from .taps import print_tap_pairs
 from .teacher_metric import TeacherMetric
 
 _WIDTH = 118
@@ -135,10 +136,7 @@ def _print_taps(plan: Plan) -> None:
         for student, teacher in zip(plan.student_taps, plan.teacher_taps, strict=True):
             print(f'  student {student}, teacher {teacher}')
         return
-    print('Taps in order, at different strides:' if plan.found.in_order else 'Taps at equal strides:')
-    for student, teacher in plan.found.pairs:
-        print(f'  student {student.config} ({describe_tap(student)}): {student.reason}')
-        print(f'  teacher {teacher.config} ({describe_tap(teacher)})')
+    print_tap_pairs(plan.found)
 
 
 def _print_losses(measured: Measurement) -> None:

@@ -124,12 +124,7 @@ def print_pairs(found: TapPairs) -> None:
         The feature pyramids have equal strides, (8, 16): dict(type='pkd', taps=['neck']) compares their levels.
         The class scores, head.fc of the student and head.fc of the teacher, are compared by 'kd', 'dkd' and 'dist', without taps.
     """
-    title = 'Taps in order, since few strides are equal; only the Lipschitz loss compares maps of different sizes'
-    print(title if found.in_order else 'Taps at equal strides')
-    for student, teacher in found.pairs:
-        print(f'  student {_describe(student)}\n  teacher {_describe(teacher)}')
-    for tap in found.unpaired:
-        print(f'  without a counterpart: {_describe(tap)}')
+    print_tap_pairs(found)
     configs = [[tap.config for tap in taps] for taps in zip(*found.pairs)]
     if configs[0] == configs[1]:
         _print_config(taps=configs[0])
@@ -146,6 +141,20 @@ def print_pairs(found: TapPairs) -> None:
             f'The class scores, {student_layer} of the student and {teacher_layer} of the teacher, are compared by '
             "'kd', 'dkd' and 'dist', without taps."
         )
+
+
+def print_tap_pairs(found: TapPairs) -> None:
+    """Print pairs of taps with the reasons.
+
+    Args:
+        found (TapPairs): The result of :func:`find_pairs`.
+    """
+    title = 'Taps in order, since few strides are equal; only the Lipschitz loss compares maps of different sizes'
+    print(title if found.in_order else 'Taps at equal strides')
+    for student, teacher in found.pairs:
+        print(f'  student {_describe(student)}\n  teacher {_describe(teacher)}')
+    for tap in found.unpaired:
+        print(f'  without a counterpart: {_describe(tap)}')
 
 
 def _print_config(**taps: list[Any]) -> None:

@@ -15,6 +15,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import EVALUATOR, DefaultScope
 from mmengine.runner import Runner
+from torch.utils.data import Subset
 
 from lckd_mm.engine.class_counts import class_heads
 from lckd_mm.models.utils import build_model
@@ -23,8 +24,8 @@ from lckd_mm.models.utils.teacher import load_teacher
 from .comparison_settings import config_fingerprint, file_digest
 
 # Words in the names of the metrics that OpenMMLab's projects report first, in this order.
-_FIRST = ('bbox_mAP', 'mIoU', 'accuracy/top1', 'single-label/f1-score', 'mAP', 'PQ', 'AP', 'top1')
-# Images after which the duration of an evaluation is estimated.
+_FIRST = ('bbox_mAP', 'mIoU', 'accuracy/top1', 'f1-score', 'mAP', 'PQ', 'AP', 'top1')
+# Batches from which the duration of an evaluation is estimated.
 _TIMED_BATCHES = 3
 
 
@@ -122,7 +123,8 @@ def _evaluate(model: BaseModel, cfg: Config, max_seconds: float, progress: Calla
     num_all, config = len(loader.dataset), cfg.val_evaluator
     size = _affordable(model, loader, num_all, max_seconds)
     if size < num_all:
-        loader = Runner.build_dataloader(_take_part(cfg.val_dataloader, num_all, size), seed=0)
+        part = _Part(loader.dataset, [index * num_all // size for index in range(size)])
+        loader = Runner.build_dataloader({**cfg.val_dataloader, 'dataset': part}, seed=0)
         config = _without_annotation_file(config)
     evaluator = _build_evaluator(config, loader.dataset)
     total, done = len(loader.dataset), 0
@@ -143,31 +145,29 @@ def _is_scalar(value: Any) -> bool:
     return getattr(value, 'size', None) == 1 or (isinstance(value, torch.Tensor) and value.numel() == 1)
 
 
+class _Part(Subset[Any]):
+    """A part of a data set, with its metainfo."""
+
+    @property
+    def metainfo(self) -> Any:
+        return getattr(self.dataset, 'metainfo', None)
+
+
 def _affordable(model: BaseModel, loader: Any, num_all: int, max_seconds: float) -> int:
     """Return how many images can be evaluated in the given time, as measured with a few batches."""
-    seconds, count = 0.0, 0
+    start, count = 0.0, 0
     for index, batch in enumerate(loader):
-        before = time.monotonic()
-        count += len(model.val_step(batch))
-        # The first batch includes the start of the workers and of the kernels.
+        size = len(model.val_step(batch))
         if index == 0:
-            count = 0
-        else:
-            seconds += time.monotonic() - before
+            # The first batch includes the start of the workers and of the kernels.
+            start = time.monotonic()
+            continue
+        count += size
         if index == _TIMED_BATCHES:
             break
-    if not seconds or not count:
+    if not count:
         return num_all
-    return max(min(num_all, int(max_seconds * count / seconds)), 1)
-
-
-def _take_part(loader: Mapping[str, Any], num_all: int, size: int) -> dict[str, Any]:
-    """Return the config of a data loader for evenly spaced images."""
-    indices = [index * num_all // size for index in range(size)]
-    dataset = loader['dataset']
-    if 'dataset' in dataset or 'datasets' in dataset:
-        return dict(loader)
-    return {**loader, 'dataset': {**dataset, 'indices': indices}}
+    return max(min(num_all, int(max_seconds * count / (time.monotonic() - start))), 1)
 
 
 def _without_annotation_file(evaluator: Any) -> Any:
@@ -207,6 +207,6 @@ def main_metric(cfg: Config, metrics: Sequence[str]) -> str | None:
             return str(name)
     for word in _FIRST:
         for name in names:
-            if name == word or name.endswith((f'/{word}', word.rpartition('/')[2])):
+            if name.endswith(word):
                 return name
     return names[0] if names else None

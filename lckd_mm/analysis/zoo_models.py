@@ -263,7 +263,7 @@ def describe(error: BaseException) -> str:
     """Return the class of an exception and the beginning of its message in one line, without the folder of the installed packages.
 
     Example:
-        >>> describe(OSError('no file /home/me/site-packages/mmdet/a.py'))
+        >>> describe(OSError('no file env/site-packages/mmdet/a.py'))
         'OSError: no file mmdet/a.py'
     """
     message = re.sub(r'[^\s\'"]*/site-packages/', '', ' '.join(str(error).split()))

@@ -144,12 +144,11 @@ def _take_step(distillation: BaseModel, batch: dict[str, list[Any]]) -> tuple[st
     try:
         with _counting():
             distillation.train_step(_copy(batch), OptimWrapper(optimizer))
-    except Exception as error:
+    except Exception:
         reason = _own_problem(student, batch)
         if not reason:
             raise
         kind = 'features'
-        del error
     if kind == 'features':
         # The losses of the model itself cannot be computed here, so that the step has the Lipschitz loss alone.
         distillation.distiller.clear()

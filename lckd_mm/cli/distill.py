@@ -203,6 +203,11 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise ConfigValueError(
             f'--compare trains on one device, but --devices is {args.devices}: leave out one of them.'
         )
+    if args.compare is not None and args.skip_teacher_eval and args.metric is None:
+        raise ConfigValueError(
+            '--compare takes its metric from the evaluation of the teacher, which --skip-teacher-eval leaves out: add --metric mIoU, for '
+            'example.'
+        )
     if '://' not in args.checkpoint and not args.write_config and not Path(args.checkpoint).expanduser().is_file():
         raise ConfigFileNotFoundError(
             f"the teacher's checkpoint {args.checkpoint!r} does not exist (working directory: {str(Path.cwd())!r}): give its path or URL."

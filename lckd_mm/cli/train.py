@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
+from lckd_mm.analysis.configs import use_amp
 from lckd_mm.errors import ConfigValueError
 
 from .data_check import check_data
@@ -90,14 +91,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         ConfigValueError: The config does not support an argument.
     """
     if args.amp:
-        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
-        # A pure Python config names the class.
-        if getattr(wrapper, '__name__', wrapper) not in ('OptimWrapper', 'AmpOptimWrapper'):
-            raise ConfigValueError(
-                f"--amp does not work with optim_wrapper.type={wrapper!r}; valid: 'OptimWrapper', 'AmpOptimWrapper'."
-            )
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_amp(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ConfigValueError(

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
+from lckd_mm.analysis import distill_plan
 from lckd_mm.analysis.configs import load_config
 from lckd_mm.analysis.distill_config import config_text, recipe_changes, render, write_config
 from lckd_mm.analysis.distill_plan import Plan, Request, choose_losses, make_plan
@@ -136,6 +137,20 @@ def test_named_layers_are_taken(student: str, teacher: str) -> None:
     plan = _plan(student, teacher, taps=('backbone.layer1', 'backbone.layer2.0=backbone.layer3'))
     assert plan.student_taps == ['backbone.layer1', 'backbone.layer2.0']
     assert plan.teacher_taps == ['backbone.layer1', 'backbone.layer3']
+
+
+def test_named_layers_need_no_others(student: str, teacher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none(*_: Any) -> None:
+        raise ConfigValueError('the student has 1 taps')
+
+    monkeypatch.setattr(distill_plan, 'find_pairs', find_none)
+    assert _plan(student, teacher, taps=('backbone.layer1', 'backbone.layer2'), losses=('lipschitz', 'ofd')).losses == {
+        'ofd': {}
+    }
+    with pytest.raises(ConfigValueError, match='kd is impossible: no layers were found'):
+        _plan(student, teacher, taps=('backbone.layer1', 'backbone.layer2'), losses=('kd',))
+    with pytest.raises(ConfigValueError, match=r'^the student has 1 taps$'):
+        _plan(student, teacher)
 
 
 def test_a_distillation_is_no_student(student: str, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -78,13 +80,31 @@ def test_a_short_time_evaluates_an_even_part(
     assert result.metrics['accuracy/top1'] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_affordable_number_follows_from_the_speed(
-    cfg: Config, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+def test_a_wrapper_of_data_sets_is_evaluated_in_part_as_well(
+    cfg: Config, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(range(1000))
-    monkeypatch.setattr(teacher_metric.time, 'monotonic', lambda: next(clock))
-    # One second for two images.
-    assert evaluate_teacher(cfg.model, checkpoint, cfg, 4).num_images == 8
+    monkeypatch.setattr(teacher_metric, '_affordable', lambda *_: 6)
+    cfg.val_dataloader.dataset = dict(type='ConcatDataset', datasets=[cfg.val_dataloader.dataset])
+    result = evaluate_teacher(cfg.model, checkpoint, cfg, 1)
+    assert (result.num_images, result.num_all) == (6, 12)
+    expected = _accuracy(cfg, checkpoint, tmp_path, range(0, 12, 2))
+    assert result.metrics['accuracy/top1'] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_affordable_number_follows_from_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock that moves by one second when the loader begins with a batch of two images, which includes the time of loading.
+    seconds = [0]
+    model, images = SimpleNamespace(val_step=lambda batch: batch), [[1, 2]] * 6
+
+    def load() -> Iterator[list]:
+        for batch in images:
+            seconds[0] += 1
+            yield batch
+
+    monkeypatch.setattr(teacher_metric.time, 'monotonic', lambda: seconds[0])
+    assert teacher_metric._affordable(model, load(), 12, 4) == 8
+    assert teacher_metric._affordable(model, load(), 12, 100) == 12
+    assert teacher_metric._affordable(model, iter(images[:1]), 2, 0.1) == 2
 
 
 def test_results_are_kept_by_the_content_of_checkpoint_and_data(

@@ -85,7 +85,7 @@ def test_everything_is_printed_before_the_training(distilled: tuple[Path, str]) 
     before, _, training = distilled[1].partition('System environment')
     for text in (
         'Student: ImageClassifier', 'The checkpoint matches the teacher', 'training data 2 (bright, dark)',
-        'The teacher has accuracy/top1', '8 validation images', 'student backbone.layer1 (4 x 32 x 32, stride 4)',
+        'The teacher has accuracy/top1', '8 validation images', 'student backbone.layer1: 4 x 32 x 32, stride 4',
         'loss_lipschitz', 'loss_kd', 'Cost of a step on cpu', 'peak memory',
     ):  # fmt: skip
         assert text in before, text
@@ -165,6 +165,7 @@ def test_a_comparison_ends_with_a_verdict(project: Path, tmp_path: Path) -> None
     [
         (['--losses', 'kdd'], "'kdd' is unknown"),
         (['--devices', '0'], '--devices 0 is no number'),
+        (['--compare', '0', '--skip-teacher-eval'], 'add --metric'),
         (['--compare', '0', '--devices', '2'], '--compare trains on one device'),
         (
             ['--losses', 'kd', '--cfg-options', 'model.head.num_classes=3'],

@@ -55,7 +55,8 @@ class DecoupledLoss(nn.Module):
         """Compute the loss of a batch."""
         target = gt_labels.reshape(-1, 1)
         (binary, others), (teacher_binary, teacher_others) = (
-            _split((scores / self.tau).float(), target) for scores in (preds_S, preds_T.detach())
+            _split(scores.to(torch.promote_types(scores.dtype, torch.float32)) / self.tau, target)
+            for scores in (preds_S, preds_T.detach())
         )
         divergences = [
             F.kl_div(student, teacher, reduction='batchmean', log_target=True)
