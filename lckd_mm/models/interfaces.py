@@ -14,6 +14,8 @@ connector, loss     ``accepts_valid_ratios = True``       its ``forward`` takes 
 connector           ``accepts_grids = True``              its ``forward`` takes ``grids``, the height and width of each of its
                                                           maps, see :func:`lckd_mm.spectral.transmitting_spectral_norms`
 loss                ``reports_norms = True``              its inputs are spectral norms (pairs, B), kept for the hooks
+loss                ``accepts_half_precision = True``     computes in float32 from half-precision maps; other losses receive
+                                                          float32 copies
 recorder            ``overwritten()`` and ``copy``        can detect, and prevent, that an in-place operation changes a record
 recorder            ``requires_annotations = True``       has no record in a forward pass without annotations
 recorder            ``is_pre_activation = True``          its record precedes the activation that ends the module
@@ -24,6 +26,7 @@ from typing import Any
 
 __all__ = [
     'accepts_grids',
+    'accepts_half_precision',
     'accepts_valid_ratios',
     'detects_overwriting',
     'is_pre_activation',
@@ -57,6 +60,11 @@ def accepts_grids(connector: Any) -> bool:
 def reports_norms(loss: Any) -> bool:
     """Return whether the inputs of a loss are spectral norms."""
     return bool(getattr(loss, 'reports_norms', False))
+
+
+def accepts_half_precision(loss: Any) -> bool:
+    """Return whether a loss computes in float32 from half-precision arguments."""
+    return bool(getattr(loss, 'accepts_half_precision', False))
 
 
 def detects_overwriting(recorder: Any) -> bool:

@@ -14,6 +14,7 @@ from ..presets import expand_distiller
 from ..recorders import ForwardStop
 from .compatibility import apply_connector
 from .distiller_interface import DistillerInterface
+from .loss_precision import compute_in_float32
 from .mappings import check_mappings, records_of, replace_all_taps
 from .margins import init_margins
 from .network_probe import NetworkProbe
@@ -180,7 +181,8 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         loss = self.distill_losses[loss_name]
         if reports_norms(loss):
             self.spectral_norms[loss_name] = {name: norms.detach() for name, norms in arguments.items()}
-        return loss(**arguments, **({'valid_ratios': valid_ratios} if accepts_valid_ratios(loss) else {}))
+        options = {'valid_ratios': valid_ratios} if accepts_valid_ratios(loss) else {}
+        return compute_in_float32(loss, {**arguments, **options})
 
     def compute_distill_losses(
         self, valid_ratios: Tensor | None = None, image_size: Size | None = None

@@ -48,6 +48,7 @@ class OverhaulLoss(nn.Module):
     """
 
     accepts_valid_ratios = True
+    accepts_half_precision = True
 
     def __init__(
         self,
