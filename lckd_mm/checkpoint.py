@@ -4,10 +4,12 @@ The reader is ``torch.load(weights_only=True)`` with a table of replacements for
 (histories, numpy arrays). Every other name in a file is refused. :mod:`lckd_mm.compat` lets mmengine read and write through it.
 """
 
+import contextlib
 import functools
 import os
 import re
 import warnings
+import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import ConfigError
+from .atomic_files import replacing
+from .errors import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError
 from .safe_globals import only_safe_globals
 
 __all__ = [
@@ -28,29 +31,18 @@ __all__ = [
 ]
 
 
-class CheckpointError(ConfigError, RuntimeError):
-    """A checkpoint cannot be used."""
-
-
-class UnsafeCheckpointError(CheckpointError):
-    """A checkpoint requests something that is not data, a function call for example."""
-
-
-class UnreadableCheckpointError(CheckpointError):
-    """A file is damaged or is not a checkpoint."""
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # Reading
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def load_data(file: Any, map_location: Any = None) -> Any:
+def load_data(file: Any, map_location: Any = None, mmap: bool = False) -> Any:
     """Read a checkpoint without executing anything in it.
 
     Args:
         file (Any): A path or a binary file.
         map_location (Any): As in ``torch.load``. Defaults to None.
+        mmap (bool): Whether the tensors of a file are read only where they are used, if its format allows it. Defaults to False.
 
     Returns:
         Any: The content of the file.
@@ -71,7 +63,8 @@ def load_data(file: Any, map_location: Any = None) -> Any:
         with only_safe_globals(_safe_globals()), warnings.catch_warnings():
             # torch announces that it dispatches TorchScript archives to torch.jit.load, and then refuses them.
             warnings.filterwarnings('ignore', message='.*looks like a TorchScript archive')
-            data = torch.load(file, map_location=map_location, weights_only=True)
+            mmap = mmap and zipfile.is_zipfile(file)
+            data = torch.load(file, map_location=map_location, weights_only=True, mmap=mmap)
     except (OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -208,7 +201,7 @@ def _history(log_history: Any, count_history: Any, max_length: int) -> Any:
 
 
 def save_data(data: Any, file: Any, **options: Any) -> None:
-    """Write a checkpoint of plain data, which ``torch.load(file, weights_only=True)`` reads.
+    """Write a checkpoint of plain data, which ``torch.load(file, weights_only=True)`` reads. A path receives a complete file or none.
 
     Histories become dicts of tensors, numpy arrays lists, numpy scalars numbers, config dicts dicts, and paths strings. A
     warning lists the types that cannot be converted.
@@ -217,9 +210,15 @@ def save_data(data: Any, file: Any, **options: Any) -> None:
         data (Any): The content of the checkpoint, which is not modified.
         file (Any): A path or a binary file.
         **options: Further options of ``torch.save``.
+
+    Raises:
+        FileWriteError: The disk is full.
     """
     foreign_types: set[str] = set()
-    torch.save(_convert(data, functools.partial(_plain, foreign_types=foreign_types)), file, **options)
+    plain = _convert(data, functools.partial(_plain, foreign_types=foreign_types))
+    is_path = isinstance(file, (str, os.PathLike))
+    with replacing(file) if is_path else contextlib.nullcontext(file) as target:
+        torch.save(plain, target, **options)
     if foreign_types:
         from mmengine.logging import print_log
 

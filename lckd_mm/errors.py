@@ -10,12 +10,16 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    'CheckpointError',
     'ConfigError',
     'ConfigFileNotFoundError',
     'ConfigKeyError',
     'ConfigRuntimeError',
     'ConfigTypeError',
     'ConfigValueError',
+    'FileWriteError',
+    'UnreadableCheckpointError',
+    'UnsafeCheckpointError',
     'unknown_name',
 ]
 
@@ -43,8 +47,24 @@ class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
     """A file or folder that a configuration names does not exist."""
 
 
+class FileWriteError(ConfigError, OSError):
+    """A file cannot be written, since its disk is full for example."""
+
+
 class ConfigRuntimeError(ConfigError, RuntimeError):
     """A training that was configured wrongly, noticed while it runs."""
+
+
+class CheckpointError(ConfigError, RuntimeError):
+    """A checkpoint cannot be used."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A checkpoint requests something that is not data, a function call for example."""
+
+
+class UnreadableCheckpointError(CheckpointError):
+    """A file is damaged or is not a checkpoint."""
 
 
 def unknown_name(what: str, name: object, valid: Iterable[str], max_listed: int = 12) -> str:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from lckd_mm.atomic_files import replacing
+
 
 def new_figure(num_rows: int = 1, num_columns: int = 1, size: tuple[float, float] = (6.4, 4.8), **options: Any) -> Any:
     """Return a figure and its axes.
@@ -37,8 +39,11 @@ def save_figure(figure: Any, path: str | Path, dpi: int = 120) -> None:
         path (str | Path): The image file.
         dpi (int): Pixels per inch. Defaults to 120.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
+    # matplotlib's default.
+    path = Path(path) if Path(path).suffix else Path(f'{path}.png')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format=path.suffix[1:])
 
 
 def color_cycle(num_colors: int) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError
+from lckd_mm.latest_checkpoint import find_latest_checkpoint
 
 # Replaced by tests.
 TRAIN_COMMAND = (sys.executable, '-u', '-W', 'ignore', '-m', 'lckd_mm', 'train')
@@ -254,9 +255,9 @@ def last_checkpoint(work_dir: Path) -> Path:
     Raises:
         ConfigFileNotFoundError: The training has saved no checkpoint.
     """
-    pointer = work_dir / 'last_checkpoint'
-    if not pointer.is_file():
+    checkpoint = find_latest_checkpoint(work_dir, is_logged=False)
+    if checkpoint is None:
         raise ConfigFileNotFoundError(
             f'{str(work_dir)!r} contains no checkpoint: train with this work directory first.'
         )
-    return Path(pointer.read_text().strip())
+    return Path(checkpoint)

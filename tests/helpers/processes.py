@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +36,23 @@ def run_processes(number: int, *command: Any, **environment: str) -> subprocess.
     """Run a script in several processes with `torchrun`, which selects a free port."""
     launcher = ('-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={number}')
     return run_python(*launcher, *command, **environment)
+
+
+def run_forked(function: Callable[[], object]) -> int:
+    """Call a function in a copy of this process, which may be killed.
+
+    Args:
+        function (Callable): The function.
+
+    Returns:
+        int: Exit status as of :mod:`subprocess`: 0, 1 after an exception, or minus the number of the signal.
+    """
+    process = os.fork()
+    if process == 0:
+        try:
+            function()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

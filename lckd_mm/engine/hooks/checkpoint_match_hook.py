@@ -5,13 +5,14 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 from torch import nn
 
 from lckd_mm.engine.distillation import unwrapped_model
 from lckd_mm.engine.loaded_tensors import LoadedTensors, list_keys
 from lckd_mm.errors import ConfigValueError
+from lckd_mm.latest_checkpoint import find_latest_checkpoint
 from lckd_mm.state_dicts import TensorWrites, has_student, match_student, rename_keys, unwrap_keys
 
 
@@ -80,7 +81,8 @@ class CheckpointMatchHook(Hook):
 def _checkpoint_path(runner: Runner) -> str:
     path = runner._load_from
     if path is None and runner._resume:
-        path = find_latest_checkpoint(runner.work_dir)
+        # The Runner has logged the damaged files.
+        path = find_latest_checkpoint(runner.work_dir, is_logged=False)
     return str(path or 'the checkpoint')
 
 

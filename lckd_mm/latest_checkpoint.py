@@ -1,0 +1,112 @@
+"""The checkpoint from which an interrupted training is resumed."""
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .checkpoint import load_data
+
+__all__ = ['find_latest_checkpoint']
+
+_POINTER = 'last_checkpoint'
+# CheckpointHook publishes epoch_3.pth as epoch_3-<first 8 digits of its hash>.pth.
+_PUBLISHED = re.compile(r'-[0-9a-f]{8}\.pth$')
+# `filename_tmpl` of CheckpointHook; that of a config with another one is in `last_checkpoint`.
+_USUAL = ('epoch_{}.pth', 'iter_{}.pth')
+
+
+class _Candidate(NamedTuple):
+    """A complete checkpoint of a training; the maximum is the one to resume from."""
+
+    has_usual_name: bool
+    has_optimizer: bool
+    iteration: int
+    epoch: int
+    is_named: bool
+    path: str
+
+
+def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) -> str | None:
+    """Return the complete checkpoint of the highest iteration, whatever the file ``last_checkpoint`` says.
+
+    ``last_checkpoint`` decides only among checkpoints of the same iteration, and names the folder of the checkpoints if the work directory
+    contains none: that of ``CheckpointHook(out_dir=...)``. The best checkpoints (``best_*``), published and exported ones cannot resume a
+    training, and are ignored. A file of another name than the hook gives, a copy of the teacher for example, is used only if there is no
+    other. A warning names files that are damaged.
+
+    Args:
+        work_dir (str | PathLike): The work directory.
+        is_logged (bool): Whether damaged files, and the lack of a checkpoint, are logged. Defaults to True.
+
+    Returns:
+        str, optional: Its path; None if there is no such checkpoint.
+    """
+    pointer = _read_pointer(Path(work_dir))
+    if pointer is not None and '://' in pointer:
+        # A remote storage is not listed.
+        return pointer
+    folders = [Path(work_dir)]
+    if pointer:
+        # A work directory that was moved contains the checkpoints, but not where `last_checkpoint` says.
+        folders.append(Path(pointer).parent)
+    for folder in folders:
+        candidates = [candidate for path in _paths(folder, pointer) if (candidate := _read(path, pointer, is_logged))]
+        if candidates:
+            return max(candidates).path
+    if pointer and os.path.isdir(pointer):
+        # A checkpoint of DeepSpeed is a folder.
+        return pointer
+    if is_logged:
+        _log(
+            f'{os.fspath(work_dir)!r} contains no checkpoint to resume from: the training starts at its beginning.',
+            logging.INFO,
+        )
+    return None
+
+
+def _read_pointer(work_dir: Path) -> str | None:
+    path = work_dir / _POINTER
+    if not path.is_file():
+        return None
+    return path.read_text(errors='replace').strip('\0 \n') or None
+
+
+def _paths(folder: Path, pointer: str | None) -> list[Path]:
+    """Return the files of a folder that may be checkpoints of its training."""
+    # `filename_tmpl` may have another suffix.
+    suffixes = {'.pth', Path(pointer or '').suffix} - {''}
+    paths = [path for suffix in suffixes for path in folder.glob(f'*{suffix}')] if folder.is_dir() else []
+    return sorted(path for path in paths if path.is_file() and not path.name.startswith('best_'))
+
+
+def _read(path: Path, pointer: str | None, is_logged: bool) -> _Candidate | None:
+    """Return what a file tells about its training; None if it is none or is damaged."""
+    try:
+        data = load_data(path, map_location='cpu', mmap=True)
+    except (OSError, RuntimeError) as error:
+        if is_logged:
+            _log(f'The checkpoint {path} is skipped: {error}', logging.WARNING)
+        return None
+    is_training = isinstance(data, dict) and {'state_dict', 'message_hub', 'meta'} <= data.keys()
+    meta: dict[str, Any] = data['meta'] if is_training else {}
+    has_optimizer = is_training and 'optimizer' in data
+    if not {'epoch', 'iter'} <= meta.keys() or (_PUBLISHED.search(path.name) and not has_optimizer):
+        return None
+    name = Path(pointer or '').name
+    has_usual_name = _without_digits(path.name) in (*_USUAL, _without_digits(name))
+    return _Candidate(
+        has_usual_name, has_optimizer, int(meta['iter']), int(meta['epoch']), name == path.name, str(path)
+    )
+
+
+def _without_digits(name: str) -> str:
+    return re.sub(r'\d+', '{}', name)
+
+
+def _log(message: str, level: int) -> None:
+    # No patched library is imported before the patches are applied.
+    from mmengine.logging import print_log
+
+    print_log(message, logger='current', level=level)
