@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..atomic_files import open_atomically, write_text
+from ..atomic_files import SUFFIX, open_atomically, write_text
 from ..latest_checkpoint import find_latest_checkpoint
 from .patching import patch
 
@@ -151,6 +151,9 @@ def _delete(hook: Any, path: str | None) -> bool:
 
     if not path or not is_main_process():
         return False
+    # A process that was killed while it wrote the checkpoint has left the second.
+    if hook.file_backend.isfile(path + SUFFIX):
+        hook.file_backend.remove(path + SUFFIX)
     if hook.file_backend.isfile(path):
         hook.file_backend.remove(path)
     elif hook.file_backend.isdir(path):

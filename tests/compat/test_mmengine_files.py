@@ -1,5 +1,6 @@
 """A training that is killed at any moment, or finds the disk full, keeps what it has saved."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -53,31 +54,36 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob('*.pth*'))
 
 
-def _on_file_operation(folder: Path, act: Callable[[int], None]) -> None:
+def _on_file_operation(folder: Path, act: Callable[[str, str], None]) -> None:
     """Call a function before each operation of this process that changes files in a folder, for the rest of its life."""
-    count = 0
 
     def watch(event: str, arguments: tuple) -> None:
-        nonlocal count
         is_change = event in ('os.rename', 'os.remove') or (
             event == 'open' and not isinstance(arguments[0], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         )
-        # Files of subfolders are logs.
-        if is_change and os.path.dirname(os.path.abspath(os.fsdecode(arguments[0]))) == str(folder):
-            count += 1
-            act(count)
+        if is_change:
+            path = Path(os.fsdecode(arguments[0])).absolute()
+            # Files of subfolders are logs.
+            if path.parent == folder:
+                act(event, path.name)
 
     sys.addaudithook(watch)
 
 
-def _train_until(folder: Path, operation: int) -> None:
-    _on_file_operation(folder, lambda count: os.kill(os.getpid(), signal.SIGKILL) if count == operation else None)
+def _train_until(folder: Path, operation: tuple[str, str]) -> None:
+    def kill(*present: str) -> None:
+        # The checkpoint is written a second time, with the name of the best one in it.
+        if present == operation and (folder / 'best_score_epoch_1.pth').exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _on_file_operation(folder, kill)
     _train(folder, 2)
 
 
 def _train_with_snapshots(folder: Path, snapshots: Path) -> None:
     """Copy the folder before each operation: that is what a process leaves which is killed then."""
-    _on_file_operation(folder, lambda count: shutil.copytree(folder, snapshots / f'{count:03d}') and None)
+    names = (f'{number:03d}' for number in itertools.count())
+    _on_file_operation(folder, lambda *_: shutil.copytree(folder, snapshots / next(names)) and None)
     _train(folder, 2)
 
 
@@ -100,10 +106,13 @@ def test_a_training_that_is_killed_at_any_moment_leaves_a_complete_checkpoint(tm
     assert num_best[num_best.index(1) :].count(0) == 0
 
 
-@pytest.mark.parametrize('operation', [9, 15])
-def test_the_resumed_training_deletes_what_the_killed_one_could_not(operation: int, tmp_path: Path) -> None:
+OPERATIONS = [('os.remove', 'epoch_1.pth'), ('os.rename', 'epoch_2.pth.tmp'), ('os.rename', 'epoch_1.pth.tmp')]
+
+
+@pytest.mark.parametrize('operation', OPERATIONS, ids=repr)
+def test_the_resumed_training_deletes_what_the_killed_one_could_not(operation: tuple[str, str], tmp_path: Path) -> None:
     folder = tmp_path / 'run'
-    run_forked(lambda: _train_until(folder, operation))
+    assert run_forked(lambda: _train_until(folder, operation)) == -signal.SIGKILL
     assert run_forked(lambda: _train(folder, 3, resume=True)) == 0
     assert [name for name in _names(folder) if name.startswith('epoch')] == ['epoch_3.pth']
 
