@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def append_json_line(path: str | os.PathLike, record: Mapping[str, Any]) -> None
 
 
 def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
-    r"""Read a file of one JSON object per line. Damaged lines, which a killed process leaves, are omitted, and a warning names them.
+    r"""Read a file of one JSON object per line. Damaged lines, which a killed process leaves, are omitted, and a line on stderr names them.
 
     Args:
         path (str | PathLike): The file.
@@ -215,13 +216,11 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     records = [_parse(line) for line in lines]
     damaged = [index + 1 for index, record in enumerate(records) if record is None]
     if damaged:
-        from mmengine.logging import print_log
-
-        print_log(
+        # Some commands suppress warnings of libraries.
+        print(
             f'{path}: line {", ".join(map(str, damaged))} of {len(lines)} is incomplete, as an interrupted command leaves it, and is '
-            'omitted; its content is computed again where it is needed.',
-            logger='current',
-            level=30,
+            'omitted; its result is computed again where it is needed.',
+            file=sys.stderr,
         )
     return [record for record in records if record is not None]
 
@@ -297,16 +296,17 @@ def check_overwriting(option: str, path: str | os.PathLike, inputs: Mapping[str,
         >>> check_overwriting('OUT', './a.pth', {'CHECKPOINT': 'a.pth'})
         Traceback (most recent call last):
             ...
-        lckd_mm.errors.ConfigValueError: OUT './a.pth' is the file of CHECKPOINT ('a.pth'), which would be lost: choose another name.
+        lckd_mm.errors.ConfigValueError: OUT './a.pth' is the file of CHECKPOINT ('a.pth'), which would be lost: choose another path.
     """
     for name, source in inputs.items():
         if source is not None and _is_same_file(path, source):
             raise ConfigValueError(
-                f'{option} {os.fspath(path)!r} is the file of {name} ({os.fspath(source)!r}), which would be lost: choose another name.'
+                f'{option} {os.fspath(path)!r} is the file of {name} ({os.fspath(source)!r}), which would be lost: choose another path.'
             )
 
 
 def _is_same_file(path: str | os.PathLike, other: str | os.PathLike) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        return os.path.isfile(path) and os.path.samefile(path, other)
+        if os.path.isfile(path):
+            return os.path.samefile(path, other)
     return os.path.realpath(path) == os.path.realpath(other)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from .checkpoint import load_data
 
-__all__ = ['find_latest_checkpoint']
+__all__ = ['find_latest_checkpoint', 'read_pointer']
 
 _POINTER = 'last_checkpoint'
 # CheckpointHook publishes epoch_3.pth as epoch_3-<first 8 digits of its hash>.pth.
@@ -26,6 +26,8 @@ class _Candidate(NamedTuple):
     epoch: int
     is_named: bool
     path: str
+    time: str
+    modified: float
 
 
 def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) -> str | None:
@@ -34,7 +36,8 @@ def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) 
     ``last_checkpoint`` decides only among checkpoints of the same iteration, and names the folder of the checkpoints if the work directory
     contains none: that of ``CheckpointHook(out_dir=...)``. The best checkpoints (``best_*``), published and exported ones cannot resume a
     training, and are ignored. A file of another name than the hook gives, a copy of the teacher for example, is used only if there is no
-    other. A warning names files that are damaged.
+    other. A checkpoint that is older than one of a lower iteration is ignored: it is of an earlier training in the same folder. A warning
+    names files that are damaged.
 
     Args:
         work_dir (str | PathLike): The work directory.
@@ -43,7 +46,7 @@ def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) 
     Returns:
         str, optional: Its path; None if there is no such checkpoint.
     """
-    pointer = _read_pointer(Path(work_dir))
+    pointer = read_pointer(Path(work_dir))
     if pointer is not None and '://' in pointer:
         # A remote storage is not listed.
         return pointer
@@ -54,7 +57,7 @@ def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) 
     for folder in folders:
         candidates = [candidate for path in _paths(folder, pointer) if (candidate := _read(path, pointer, is_logged))]
         if candidates:
-            return max(candidates).path
+            return max(candidate for candidate in candidates if not _is_of_earlier_training(candidate, candidates)).path
     if pointer and os.path.isdir(pointer):
         # A checkpoint of DeepSpeed is a folder.
         return pointer
@@ -66,7 +69,8 @@ def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) 
     return None
 
 
-def _read_pointer(work_dir: Path) -> str | None:
+def read_pointer(work_dir: Path) -> str | None:
+    """Return the path in the file ``last_checkpoint`` of a work directory; None without such a file, or if it is empty."""
     path = work_dir / _POINTER
     if not path.is_file():
         return None
@@ -97,7 +101,28 @@ def _read(path: Path, pointer: str | None, is_logged: bool) -> _Candidate | None
     name = Path(pointer or '').name
     has_usual_name = _without_digits(path.name) in (*_USUAL, _without_digits(name))
     return _Candidate(
-        has_usual_name, has_optimizer, int(meta['iter']), int(meta['epoch']), name == path.name, str(path)
+        has_usual_name,
+        has_optimizer,
+        int(meta['iter']),
+        int(meta['epoch']),
+        name == path.name,
+        str(path),
+        str(meta.get('time', '')),
+        path.stat().st_mtime,
+    )
+
+
+def _is_of_earlier_training(candidate: _Candidate, candidates: list[_Candidate]) -> bool:
+    """Return whether the training was started again in the same folder, and has not reached this iteration yet.
+
+    Local time is set back once a year, and copying a file changes its date: both have to agree.
+    """
+    return any(
+        other.has_usual_name
+        and other.iteration < candidate.iteration
+        and other.time > candidate.time
+        and other.modified > candidate.modified
+        for other in candidates
     )
 
 

@@ -136,20 +136,18 @@ def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
     assert not isinstance(failure.value, FileWriteError)
 
 
-def test_an_unfinished_line_is_named_and_replaced_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, notes = tmp_path / 'results.jsonl', []
-    monkeypatch.setattr('mmengine.logging.print_log', lambda message, **_: notes.append(message))
+def test_an_unfinished_line_is_named_and_replaced_by_the_next(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / 'results.jsonl'
     full = b'{"seed": 0, "variant": "\xc3\xa4"}\n{"seed": 1}\n'
     for cut in range(len(full) + 1):
         path.write_bytes(full[:cut])
         num_complete = sum(cut >= end for end in (full.index(b'\n'), len(full) - 1))
-        notes.clear()
         assert [record['seed'] for record in read_json_lines(path)] == list(range(num_complete))
-        assert len(notes) == (full[:cut].split(b'\n')[num_complete:] not in ([], [b'']))
+        note = capsys.readouterr().err
+        assert bool(note) == (full[:cut].split(b'\n')[num_complete:] not in ([], [b'']))
         append_json_line(path, dict(seed=9))
-        notes.clear()
         assert [record['seed'] for record in read_json_lines(path)] == [*range(num_complete), 9]
-        assert not notes
+        assert not capsys.readouterr().err
 
 
 def test_a_damaged_line_in_the_middle_hides_no_other(tmp_path: Path) -> None:

@@ -9,22 +9,25 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'lckd_mm'
 
+# What every layer may import.
+FILES = {'errors', 'atomic_files', 'checkpoint', 'latest_checkpoint'}
 # Each layer, and the parts of the package that it may import.
 LAYERS = {
     'spectral': {'spectral'},
     'errors.py': set(),
     'safe_globals.py': set(),
-    'checkpoint.py': {'errors', 'safe_globals'},
+    'atomic_files.py': {'errors'},
+    'checkpoint.py': {'errors', 'atomic_files', 'safe_globals'},
+    'latest_checkpoint.py': {'checkpoint'},
     'dependencies.py': set(),
     'state_dicts.py': set(),
-    'compat': {'errors', 'checkpoint', 'state_dicts', 'compat', 'dependencies'},
-    'models': {'errors', 'checkpoint', 'state_dicts', 'spectral', 'models'},
+    'compat': {*FILES, 'state_dicts', 'compat', 'dependencies'},
+    'models': {*FILES, 'state_dicts', 'spectral', 'models'},
     'datasets': {'errors', 'datasets'},
-    'engine': {'errors', 'checkpoint', 'state_dicts', 'spectral', 'models', 'engine'},
+    'engine': {*FILES, 'state_dicts', 'spectral', 'models', 'engine'},
     'analysis': {
-        'errors',
+        *FILES,
         'dependencies',
-        'checkpoint',
         'state_dicts',
         'spectral',
         'models',

@@ -1,5 +1,6 @@
 """The checkpoint from which a training is resumed."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,21 @@ def test_the_end_of_an_epoch_is_preferred_to_its_last_iteration(tmp_path: Path) 
     _save(tmp_path / 'epoch_1.pth', 10, epoch=1)
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_10.pth'))
     assert _find(tmp_path) == 'epoch_1.pth'
+
+
+def test_checkpoints_of_an_earlier_training_in_the_same_folder_are_ignored(tmp_path: Path) -> None:
+    for epoch, time in ((1, '20260102_100000'), (2, '20260101_110000'), (3, '20260101_120000')):
+        path = _save(tmp_path / f'epoch_{epoch}.pth', 10 * epoch, meta=dict(iter=10 * epoch, epoch=epoch, time=time))
+        os.utime(path, (int(time[:8]), int(time[:8])))
+    assert _find(tmp_path) == 'epoch_1.pth'
+    # Files that were copied in another order have the times of their training.
+    for epoch in (3, 2, 1):
+        _save(
+            tmp_path / f'epoch_{epoch}.pth',
+            10 * epoch,
+            meta=dict(iter=10 * epoch, epoch=epoch, time=f'2026010{epoch}_100000'),
+        )
+    assert _find(tmp_path) == 'epoch_3.pth'
 
 
 def test_folders_and_remote_checkpoints_are_taken_from_the_file(tmp_path: Path) -> None:

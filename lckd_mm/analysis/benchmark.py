@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from lckd_mm.atomic_files import write_text
+
 
 def synchronized_time(device: str) -> float:
     """Return the time in seconds after all work on the device has finished.
@@ -72,5 +74,5 @@ def write_report(folder: Path, record: dict[str, Any], lines: Sequence[str]) -> 
         lines (Sequence[str]): The lines of the Markdown file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'benchmark.json').write_text(json.dumps(record, indent=1))
-    (folder / 'benchmark.md').write_text('\n'.join([*lines, '']))
+    write_text(folder / 'benchmark.json', json.dumps(record, indent=1))
+    write_text(folder / 'benchmark.md', '\n'.join([*lines, '']))

@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from lckd_mm.atomic_files import write_text
+
 from .comparison import Comparison
 from .comparison_course import steps_to_baseline
 from .comparison_plan import STAGES, Plan, make_plan, screening_mean, stage_runs
@@ -128,10 +130,10 @@ def write_report(report: Report, out: Path, command: Sequence[str] = ()) -> None
     lines = [f'- {sentence}' for sentence in sentences]
     for title, header, rows in tables:
         lines += ['', f'{title}:', '', *markdown_table(header, rows)]
-    (out / 'table.md').write_text('\n'.join(lines) + '\n')
-    (out / 'comparison.json').write_text(json.dumps(as_json(report, command), indent=2) + '\n')
+    write_text(out / 'table.md', '\n'.join(lines) + '\n')
+    write_text(out / 'comparison.json', json.dumps(as_json(report, command), indent=2) + '\n')
     if report.plan.screened:
-        (out / 'screening.json').write_text(json.dumps(_screening(report.plan), indent=2) + '\n')
+        write_text(out / 'screening.json', json.dumps(_screening(report.plan), indent=2) + '\n')
     files = ['table.md', 'comparison.json']
     if report.all_results:
         plot_comparison(report.comparison, report.results, report.verdicts, out / 'comparison.png')

@@ -1,10 +1,10 @@
 """The file of the results of a comparison."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lckd_mm.atomic_files import append_json_line, read_json_lines
 from lckd_mm.errors import ConfigValueError
 
 from .comparison import Comparison
@@ -18,7 +18,7 @@ FILE = 'results.jsonl'
 
 
 def read_results(path: str | Path) -> list[Result]:
-    r"""Read a file of results. An incomplete line, which an interrupted comparison leaves, is omitted.
+    r"""Read a file of results. An incomplete line, which an interrupted comparison leaves, is omitted with a note.
 
     Args:
         path (str | Path): A ``results.jsonl``.
@@ -35,26 +35,17 @@ def read_results(path: str | Path) -> list[Result]:
         ...     read_results(path)
         [{'seed': 0}, {'seed': 1}]
     """
-    results = []
-    for line in Path(path).read_text().splitlines() if Path(path).exists() else ():
-        try:
-            results.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return results
+    return read_json_lines(path)
 
 
 def append_result(path: str | Path, result: Mapping[str, Any]) -> None:
-    """Append a result to a file, on a line of its own even if the last line is incomplete.
+    """Append a result to a file. An incomplete last line is removed.
 
     Args:
         path (str | Path): A ``results.jsonl``.
         result (Mapping[str, Any]): The result.
     """
-    with Path(path).open('a+') as file:
-        file.seek(0)
-        text = file.read()
-        file.write(('\n' if text and not text.endswith('\n') else '') + json.dumps(result) + '\n')
+    append_json_line(path, result)
 
 
 class ResultStore:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from lckd_mm.atomic_files import write_text
 from lckd_mm.errors import ConfigRuntimeError
 
 from .comparison import Comparison, Teacher
@@ -92,7 +93,7 @@ def _prepare(work_dir: Path, result: Result) -> None:
     if path.is_file() and json.loads(path.read_text()) != identity:
         shutil.rmtree(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(identity))
+    write_text(path, json.dumps(identity))
 
 
 def _metric(metrics: Mapping[str, object], metric: str) -> float:

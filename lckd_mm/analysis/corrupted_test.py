@@ -1,6 +1,5 @@
 """Evaluations of one model on corrupted images."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmrazor.registry import METRICS
 
+from lckd_mm.atomic_files import append_json_line
 from lckd_mm.engine.transforms.corrupt_image import check_imagecorruptions
 from lckd_mm.errors import ConfigValueError
 
@@ -138,8 +138,7 @@ def evaluate_corruptions(
             added=[name for name in numbers if name.startswith(tuple(f'{prefix}/' for prefix in added))],
             seconds=time.monotonic() - start,
         )
-        with path.open('a') as file:
-            file.write(json.dumps(line) + '\n')
+        append_json_line(path, line)
         # A caller reads the file after each line of the output.
         print(f'{corruption}, severity {severity}: {numbers}', flush=True)
 

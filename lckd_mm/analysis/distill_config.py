@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from lckd_mm.atomic_files import write_text
 from lckd_mm.errors import ConfigValueError
 
 from .distill_plan import Plan, model_source
@@ -60,7 +61,7 @@ def _write(path: Path, text: str) -> None:
             'choose another name.'
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    write_text(path, text)
 
 
 def config_text(plan: Plan, folder: Path, student: Path | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from lckd_mm.atomic_files import write_text
 from lckd_mm.checkpoint import load_data
 from lckd_mm.engine.norm_log import NormRow, plot_norms, read_norms
 from lckd_mm.errors import ConfigRuntimeError
@@ -24,6 +25,7 @@ from .training import last_checkpoint
 
 STUDENT_CHECKPOINT, STUDENT_CONFIG = 'student.pth', 'student.py'
 REPORT, PICTURE = 'report.md', 'report.png'
+RESULTS = (STUDENT_CHECKPOINT, STUDENT_CONFIG, REPORT, PICTURE)
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,14 @@ def write_results(work_dir: Path, run_dir: Path, student_cfg: Config, findings: 
     metric = main_metric(student_cfg, names)
     checkpoint = chosen_checkpoint(run_dir)
     record = provenance(findings, scalars, metric, checkpoint)
-    paths = [work_dir / name for name in (STUDENT_CHECKPOINT, STUDENT_CONFIG, REPORT, PICTURE)]
+    paths = [work_dir / name for name in RESULTS]
     work_dir.mkdir(parents=True, exist_ok=True)
     student_cfg.dump(paths[1])
     export_student(checkpoint, paths[0], dict(distillation=record))
     check_export(*paths[:2])
     norms = _read_norms(run_dir)
     draw_report(paths[3], scalars, metric, norms, findings)
-    paths[2].write_text('\n'.join([*report_lines(record, scalars, metric, norms, findings, checkpoint), '']))
+    write_text(paths[2], '\n'.join([*report_lines(record, scalars, metric, norms, findings, checkpoint), '']))
     return paths
 
 
@@ -270,7 +272,7 @@ def save_findings(path: Path, findings: Findings) -> None:
         findings (Findings): The findings.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(vars(findings), indent=1))
+    write_text(path, json.dumps(vars(findings), indent=1))
 
 
 def load_findings(path: Path) -> Findings:

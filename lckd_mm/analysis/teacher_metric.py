@@ -17,6 +17,7 @@ from mmengine.registry import EVALUATOR, DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import Subset
 
+from lckd_mm.atomic_files import write_text
 from lckd_mm.engine.class_counts import class_heads
 from lckd_mm.models.utils import build_model
 from lckd_mm.models.utils.teacher import load_teacher
@@ -100,7 +101,7 @@ def evaluate_teacher(
         result = _evaluate(model, cfg, max_seconds, progress or (lambda done, total: None))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dict(result._asdict(), max_seconds=max_seconds)))
+        write_text(path, json.dumps(dict(result._asdict(), max_seconds=max_seconds)))
     return result
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError
-from lckd_mm.latest_checkpoint import find_latest_checkpoint
+from lckd_mm.latest_checkpoint import find_latest_checkpoint, read_pointer
 
 # Replaced by tests.
 TRAIN_COMMAND = (sys.executable, '-u', '-W', 'ignore', '-m', 'lckd_mm', 'train')
@@ -255,7 +255,8 @@ def last_checkpoint(work_dir: Path) -> Path:
     Raises:
         ConfigFileNotFoundError: The training has saved no checkpoint.
     """
-    checkpoint = find_latest_checkpoint(work_dir, is_logged=False)
+    # The reader of a damaged file names it.
+    checkpoint = find_latest_checkpoint(work_dir, is_logged=False) or read_pointer(work_dir)
     if checkpoint is None:
         raise ConfigFileNotFoundError(
             f'{str(work_dir)!r} contains no checkpoint: train with this work directory first.'

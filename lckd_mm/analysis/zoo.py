@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine.registry import DefaultScope
 
+from lckd_mm.atomic_files import append_json_line, read_json_lines, write_text
 from lckd_mm.errors import ConfigError
 from lckd_mm.models.utils import build_model
 
@@ -94,7 +95,7 @@ def read_plan(paths: Sequence[Path], plan_file: Path) -> list[ZooModel]:
     """Return the plan of a walk; it is read from its file if that exists, since all configs are read for it."""
     if not plan_file.exists():
         plan = plan_zoo(paths)
-        plan_file.write_text(json.dumps([model._asdict() for model in plan], indent=0))
+        write_text(plan_file, json.dumps([model._asdict() for model in plan], indent=0))
     return [ZooModel(**model) for model in json.loads(plan_file.read_text())]
 
 
@@ -110,14 +111,12 @@ def walk_zoo(plan: Sequence[ZooModel], results: Path, cpu_seconds: float = CPU_S
         dict: ``package``, ``combination``, ``config``, ``num_configs``, ``group``, and the result of :func:`check_model`; for a model of a
         group the status ``'apart'``.
     """
-    lines = results.read_text().splitlines() if results.exists() else []
-    known = {(record['package'], record['combination']) for record in map(json.loads, lines)}
+    known = {(record['package'], record['combination']) for record in read_json_lines(results)}
     for model in plan:
         if (model.package, model.combination) in known:
             continue
         record = _check_combination(model, cpu_seconds)
-        with results.open('a') as file:
-            file.write(f'{json.dumps(record)}\n')
+        append_json_line(results, record)
         yield record
 
 

@@ -9,8 +9,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,15 +19,24 @@ from rich.console import Console
 from lckd_mm.analysis.distill_config import write_config
 from lckd_mm.analysis.distill_measure import Inspection, inspect_distillation
 from lckd_mm.analysis.distill_plan import Plan, Request, make_plan
-from lckd_mm.analysis.distill_results import STUDENT_CONFIG, Findings, load_findings, save_findings, write_results
+from lckd_mm.analysis.distill_results import (
+    RESULTS,
+    STUDENT_CONFIG,
+    Findings,
+    load_findings,
+    save_findings,
+    write_results,
+)
 from lckd_mm.analysis.distill_screen import Judgment, print_screen
 from lckd_mm.analysis.known_metrics import find_known_metric
 from lckd_mm.analysis.teacher_metric import evaluation_obstacle, main_metric
+from lckd_mm.atomic_files import check_overwriting
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError, ConfigValueError
 from lckd_mm.models.utils.teacher import load_teacher
 
 from . import compare
 from .data_check import check_data
+from .distill_training import train, train_arguments
 from .options_action import OptionsAction
 from .parser import VerbParser
 from .quiet import quiet
@@ -79,6 +86,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     )
     _check_arguments(args)
     work_dir = args.work_dir or Path('work_dirs') / f'{Path(args.student.rpartition("::")[2]).stem}_distilled'
+    if not args.write_config:
+        _check_results(args, work_dir)
     config = args.write_config or work_dir.with_name(f'{work_dir.name}.py')
     with quiet(), Console(stderr=True).status('finding the layers of both models'):
         plan, student, teacher = make_plan(request)
@@ -105,7 +114,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     run_dir = work_dir
     with terminated_like_interrupted():
         if args.compare is None:
-            _train(config, work_dir, args)
+            train(config, work_dir, args)
         else:
             run_dir = _compare(plan, config, work_dir, findings, args)
             verdict = json.loads((work_dir / 'compare' / 'comparison.json').read_text())['sentences']
@@ -214,6 +223,13 @@ def _check_arguments(args: argparse.Namespace) -> None:
         )
 
 
+def _check_results(args: argparse.Namespace, work_dir: Path) -> None:
+    """Check that no result is written over an input, such as a teacher that is the student of an earlier distillation."""
+    inputs = {'STUDENT': args.student, 'TEACHER': args.teacher, 'CHECKPOINT': args.checkpoint}
+    for name in (*RESULTS, _FINDINGS):
+        check_overwriting('--work-dir: the result', work_dir / name, inputs)
+
+
 def _report_before(
     plan: Plan, student: BaseModel, teacher: BaseModel, inspection: Inspection, problem: str, config: Path
 ) -> Findings:
@@ -239,33 +255,6 @@ def _report_before(
     )
 
 
-def _train_arguments(args: argparse.Namespace) -> list[str]:
-    names = ('amp', 'auto_scale_lr', 'channels_last')
-    return [f'--{name.replace("_", "-")}' for name in names if getattr(args, name)]
-
-
-def _train(config: Path, work_dir: Path, args: argparse.Namespace) -> None:
-    """Train in one or several processes, whose output is that of this one."""
-    command = ['-m', 'lckd_mm', 'train', str(config), '--work-dir', str(work_dir), *_train_arguments(args)]
-    if args.resume is not None:
-        command += ['--resume', args.resume]
-    environment = dict(os.environ)
-    if args.devices > 1:
-        # torchrun sets one thread per process, which is too few on a CPU.
-        environment.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // args.devices, 1)))
-        launcher = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={args.devices}']
-        command = [*launcher, *command, '--launcher', 'pytorch']
-    with subprocess.Popen([sys.executable, *command], env=environment) as process:
-        try:
-            status = process.wait()
-        except BaseException:
-            process.terminate()
-            raise
-    if status:
-        print(f'The training ended with status {status}; the same command with --resume continues it.', file=sys.stderr)
-        sys.exit(status)
-
-
 def _compare(plan: Plan, config: Path, work_dir: Path, findings: Findings, args: argparse.Namespace) -> Path:
     """Train the student alone and the distillation with several seeds; return the work directory of the first distillation."""
     metric = args.metric or _metric_of(findings, plan)
@@ -274,7 +263,7 @@ def _compare(plan: Plan, config: Path, work_dir: Path, findings: Findings, args:
     plan.student_cfg.dump(student)
     out = work_dir / 'compare'
     seeds = [str(seed) for seed in args.compare]
-    train_args = ' '.join(_train_arguments(args))
+    train_args = ' '.join(train_arguments(args))
     compare.main(
         [
             f'student alone: {student}',

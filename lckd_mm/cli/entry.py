@@ -7,9 +7,10 @@ import select
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
+from lckd_mm.atomic_files import is_full_disk, write_sentence
 from lckd_mm.errors import ConfigError
 
 Main = Callable[[Sequence[str] | None, str | None], None]
@@ -18,6 +19,10 @@ Main = Callable[[Sequence[str] | None, str | None], None]
 _REGISTRY_PREFIX = re.compile(r'^(class `\w+` in \S+: )+')
 # An error in a worker of a DataLoader is raised again with the traceback of the worker as its message.
 _WORKER_TRACEBACK = 'Original Traceback (most recent call last):'
+# "DataLoader worker (pid 42) is killed by signal: Killed. ", "DataLoader worker (pid(s) 42, 43) exited unexpectedly".
+_DEAD_WORKER = re.compile(
+    r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (is killed by signal: [\w ]+|exited unexpectedly)'
+)
 
 
 def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -32,7 +37,8 @@ def run_verb(main: Main, arguments: Sequence[str] | None = None, prog: str | Non
         prog (str, optional): The command by which the process was started. Defaults to None, ``python SCRIPT``.
 
     Raises:
-        SystemExit: With status 2, for a :class:`ConfigError`; with status 1, if the output cannot be written to its pipe.
+        SystemExit: With status 2, for a :class:`ConfigError`, a full disk and a killed worker of a data loader; with status 1, if the
+            output cannot be written to its pipe; with status 130 after an interrupt (Ctrl-C).
 
     Example:
         >>> from lckd_mm.errors import ConfigValueError
@@ -70,8 +76,13 @@ def _run(main: Main, arguments: Sequence[str] | None, prog: str | None) -> None:
         prog = f'python {shlex.quote(sys.argv[0])}'
     try:
         main(arguments, prog)
+    except KeyboardInterrupt:
+        if os.environ.get('LCKD_DEBUG') == '1':
+            raise
+        print('\nInterrupted; all files that were complete before are unchanged.', file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
-        sentence = config_error_sentence(error)
+        sentence = config_error_sentence(error) or system_error_sentence(error)
         if sentence is None:
             raise
         if os.environ.get('LCKD_DEBUG') == '1':
@@ -116,11 +127,40 @@ def config_error_sentence(error: BaseException) -> str | None:
     return _REGISTRY_PREFIX.sub('', message)
 
 
-def _find_config_error(error: BaseException | None) -> ConfigError | None:
+def system_error_sentence(error: BaseException) -> str | None:
+    """Return the sentence of an error of the machine: a full disk, or a worker process that the system has ended.
+
+    Args:
+        error (BaseException): The exception.
+
+    Returns:
+        str, optional: The sentence; None for other errors.
+
+    Example:
+        >>> system_error_sentence(RuntimeError('DataLoader worker (pid 42) is killed by signal: Killed. '))[:74]
+        'worker process 42 of a data loader has ended (is killed by signal: Killed)'
+    """
+    for cause in _causes(error):
+        if is_full_disk(cause):
+            return write_sentence(getattr(cause, 'filename', None) or os.getcwd(), cause)
+        match = _DEAD_WORKER.search(str(cause)) if isinstance(cause, RuntimeError) else None
+        if match is not None:
+            return (
+                f'worker process {match.group(1)} of a data loader has ended ({match.group(2)}), as it happens when the memory, or the '
+                'shared memory in /dev/shm, is exhausted: lower num_workers or batch_size of the data loader; the checkpoints are '
+                'unchanged, and `train --resume` continues from the last one.'
+            )
+    return None
+
+
+def _find_config_error(error: BaseException) -> ConfigError | None:
+    return next((cause for cause in _causes(error) if isinstance(cause, ConfigError)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, and those from which it was raised."""
     visited: set[int] = set()
     while error is not None and id(error) not in visited:
-        if isinstance(error, ConfigError):
-            return error
+        yield error
         visited.add(id(error))
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return None

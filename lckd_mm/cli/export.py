@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
     Raises:
         ConfigFileNotFoundError: The checkpoint does not exist.
+        ConfigValueError: The file to be written would replace something else than an exported student.
     """
     parser = VerbParser(prog, __doc__, EXAMPLES)
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='path of a checkpoint of a distillation')

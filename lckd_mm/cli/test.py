@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS
 from lckd_mm.analysis.comparison import SPLITS
 from lckd_mm.analysis.corrupted_test import add_metrics, evaluate_corruptions, select_split
 from lckd_mm.analysis.training import CORRUPTIONS_FILE
+from lckd_mm.atomic_files import check_overwriting
 from lckd_mm.engine.corruptions import parse_corruptions
 from lckd_mm.errors import ConfigValueError
 
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         raise ConfigValueError(
             f'--out {args.out!r} is not the name of a pickle file: use a name that ends in .pkl or .pickle.'
         )
+    if args.out is not None:
+        check_overwriting('--out', args.out, {'CHECKPOINT': args.checkpoint, 'CONFIG': args.config})
     corruptions = parse_corruptions(args.corruptions or ())
     cfg = load_runner_config(args)
     select_split(cfg, args.split)

@@ -13,6 +13,7 @@ from lckd_mm.errors import ConfigValueError
 
 from .data_check import check_data
 from .hooks import add_default_hooks
+from .interruption import reported_end
 from .memory_format import to_channels_last
 from .parser import VerbParser, add_runner_arguments
 from .runner import build_runner, load_runner_config
@@ -38,6 +39,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     Args:
         arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
         prog (str, optional): Name of the program. Defaults to None, the name of the script.
+
+    Raises:
+        SystemExit: After an interrupt (Ctrl-C) with status 130, after SIGTERM with status 143.
     """
     args = make_parser(prog).parse(arguments)
     cfg = load_runner_config(args)
@@ -47,7 +51,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     runner = build_runner(cfg)
     if args.channels_last:
         to_channels_last(runner.model)
-    runner.train()
+    with reported_end(runner):
+        runner.train()
 
 
 def make_parser(prog: str | None = None) -> VerbParser:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from lckd_mm.atomic_files import open_atomically, replacing
+
 
 class NormRow(TypedDict):
     """One row of the CSV file.
@@ -33,7 +35,7 @@ def write_norms(path: str | Path, rows: Iterable[NormRow]) -> None:
         path (str | Path): The file. An existing file is overwritten.
         rows (Iterable[NormRow]): Its rows.
     """
-    with Path(path).open('w', newline='') as file:
+    with open_atomically(path, 'w', newline='') as file:
         writer = csv.DictWriter(file, list(NormRow.__annotations__))
         writer.writeheader()
         writer.writerows(rows)
@@ -69,9 +71,8 @@ def read_norms(path: str | Path) -> list[NormRow]:
     """
     rows = []
     with Path(path).open(newline='') as file:
-        for row in csv.DictReader(file):
-            if row['gap'] is None:
-                break
+        # A part of a number is a number as well.
+        for row in csv.DictReader(line for line in file if line.endswith('\n')):
             rows.append(
                 NormRow(
                     iter=int(row['iter']),
@@ -130,4 +131,5 @@ def draw_norms(rows: Sequence[NormRow], path: str | Path) -> None:
     num_panels = len({row['pair'] for row in rows})
     figure = Figure(figsize=(3.2 * num_panels, 3), layout='constrained')
     plot_norms(list(figure.subplots(1, num_panels, squeeze=False)[0]), rows)
-    figure.savefig(path, dpi=120)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format=Path(path).suffix[1:])

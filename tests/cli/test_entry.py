@@ -1,7 +1,9 @@
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from lckd_mm.errors import ConfigKeyError, ConfigValueError
 from tests.helpers.tools import ROOT
 
 
-def failing(error: Exception) -> Callable:
+def failing(error: BaseException) -> Callable:
     def main(arguments: object, prog: object) -> None:
         raise error
 
@@ -144,3 +146,55 @@ def test_other_broken_pipes_keep_their_traceback() -> None:
 
     with pytest.raises(BrokenPipeError):
         run_verb(main, [])
+
+
+def raise_from_dead_worker(message: str) -> None:
+    try:
+        raise OSError('timeout')
+    except OSError as error:
+        raise RuntimeError(message) from error
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        'DataLoader worker (pid 42) is killed by signal: Killed. ',
+        'DataLoader worker (pid(s) 42, 43) exited unexpectedly',
+    ],
+)
+def test_a_dead_worker_is_one_sentence(message: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_verb(lambda *_: raise_from_dead_worker(message))
+    assert end.value.code == 2
+    sentence = capsys.readouterr().err
+    assert sentence.startswith('worker process 42')
+    assert 'lower num_workers' in sentence
+    assert sentence.count('\n') == 1
+
+
+def test_the_messages_of_torch_about_dead_workers_are_recognized(capsys: pytest.CaptureFixture) -> None:
+    class Data(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> int:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return index
+
+    with pytest.raises(SystemExit):
+        run_verb(lambda *_: list(torch.utils.data.DataLoader(Data(), num_workers=1)))
+    assert 'of a data loader has ended (' in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_verb(lambda *_: Path('/dev/full').write_text('x'))
+    assert end.value.code == 2
+    assert 'cannot be written (No space left on device, ' in capsys.readouterr().err
+
+
+def test_an_interrupt_is_one_sentence(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_verb(failing(KeyboardInterrupt()))
+    assert end.value.code == 130
+    assert capsys.readouterr().err.strip().startswith('Interrupted; ')

@@ -21,8 +21,11 @@ def test_written_and_appended_rows_are_read_back(tmp_path: Path) -> None:
 def test_an_incomplete_last_line_is_omitted(tmp_path: Path) -> None:
     path = tmp_path / 'norms.csv'
     write_norms(path, [_row(1, '0'), _row(2, '0')])
-    path.write_text(path.read_text().rpartition(',')[0])
-    assert read_norms(path) == [_row(1, '0')]
+    text = path.read_bytes()
+    # A part of the last number, or of the end of the line, is incomplete as well.
+    for cut in range(text.rindex(b'2,'), len(text)):
+        path.write_bytes(text[:cut])
+        assert read_norms(path) == [_row(1, '0')]
 
 
 def test_the_bound_has_a_logarithmic_axis_unless_it_is_zero() -> None:

@@ -8,7 +8,6 @@ one result per line; a second run continues it.
 
 import argparse
 import hashlib
-import json
 import logging
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from lckd_mm.analysis.stock_configs import PACKAGES, stock_configs
 from lckd_mm.analysis.zoo import CPU_SECONDS, MEMORY_BYTES, read_plan, walk_zoo
 from lckd_mm.analysis.zoo_report import render_page, summarize
+from lckd_mm.atomic_files import check_overwriting, read_json_lines, write_text
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument('--plan', type=Path, help='file of the plan of the walk; default: one in the temporary folder')
     parser.add_argument('--page', type=Path, help='page to write from all results')
     args = parser.parse_args()
+    if args.page:
+        check_overwriting('--page', args.page, {'RESULTS': args.results, '--plan': args.plan})
     logging.disable(logging.WARNING)
     args.results.parent.mkdir(parents=True, exist_ok=True)
     packages = args.packages or PACKAGES
@@ -35,10 +37,10 @@ def main() -> None:
     plan = args.plan or Path(tempfile.gettempdir(), f'lckd_zoo_plan_{digest}.json')
     for record in walk_zoo(read_plan(paths, plan), args.results, args.cpu_seconds):
         print(record['status'], record['config'], record.get('message', ''), flush=True)
-    records = [json.loads(line) for line in args.results.read_text().splitlines()]
+    records = read_json_lines(args.results)
     print(summarize(records))
     if args.page:
-        args.page.write_text(render_page(records, args.cpu_seconds, MEMORY_BYTES))
+        write_text(args.page, render_page(records, args.cpu_seconds, MEMORY_BYTES))
 
 
 if __name__ == '__main__':

@@ -1,0 +1,99 @@
+"""What ends a training early: signals and a full disk. Each is reported in one sentence."""
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from lckd_mm.atomic_files import is_full_disk, write_sentence
+from lckd_mm.errors import ConfigError, FileWriteError
+from lckd_mm.latest_checkpoint import find_latest_checkpoint
+
+
+@contextmanager
+def reported_end(runner: Runner) -> Iterator[None]:
+    """Report an interrupt (Ctrl-C), SIGTERM or a full disk in a block that trains.
+
+    Args:
+        runner (Runner): The runner of the training.
+
+    Raises:
+        SystemExit: After a signal, with status 130 for an interrupt and 143 for SIGTERM.
+        FileWriteError: The disk is full, for a log file as well.
+    """
+    received: list[int] = []
+    with _handled_signals(received), _full_disk_ends_logging():
+        try:
+            yield
+        except BaseException as error:
+            if received:
+                # A signal that is sent to all processes also ends the workers, which is an error of the data loader.
+                if is_main_process():
+                    print(f'\n{interruption_sentence(runner, received[0])}', file=sys.stderr)
+                raise SystemExit(128 + received[0]) from None
+            if is_full_disk(error) and not isinstance(error, ConfigError):
+                raise FileWriteError(write_sentence(runner.work_dir, error)) from error
+            raise
+
+
+def interruption_sentence(runner: Any, number: int) -> str:
+    """Return the sentence after a signal.
+
+    Args:
+        runner (Runner): The runner of the training.
+        number (int): The signal.
+
+    Returns:
+        str: The iteration, the checkpoint and what continues the training.
+    """
+    checkpoint = find_latest_checkpoint(runner.work_dir, is_logged=False)
+    start = f'The training was interrupted at iteration {runner.iter} by {signal.Signals(number).name}'
+    if checkpoint is None:
+        return f'{start}; no checkpoint has been saved before, so that the training starts anew.'
+    return f'{start}; the last checkpoint is {checkpoint}: the same command with --resume continues from it.'
+
+
+@contextmanager
+def _handled_signals(received: list[int]) -> Iterator[None]:
+    """Add the first signal to a list, and raise an interrupt. Only the main thread can handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> NoReturn:
+        received.append(number)
+        # The launcher of the training may send another one while it ends.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _full_disk_ends_logging() -> Iterator[None]:
+    """Raise an error when a log file cannot be extended, instead of a traceback for each further message."""
+    original = logging.FileHandler.handleError
+
+    def handle_error(self: logging.FileHandler, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if error is not None and is_full_disk(error):
+            raise FileWriteError(write_sentence(self.baseFilename, error)) from error
+        original(self, record)
+
+    logging.FileHandler.handleError = handle_error  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        logging.FileHandler.handleError = original  # type: ignore[method-assign]
