@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
@@ -48,3 +50,12 @@ def test_augmentation_wraps_the_model_and_replaces_the_pipeline() -> None:
 def test_augmentation_needs_its_entries() -> None:
     with pytest.raises(ConfigValueError, match='no tta_pipeline'):
         verb.enable_tta(Config(dict(tta_model=dict(type='TTA'))))
+
+
+@pytest.mark.parametrize('path', ['weights.pkl', './weights.pkl'])
+def test_the_predictions_do_not_replace_an_input(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('weights.pkl').write_text('weights')
+    with pytest.raises(ConfigValueError, match=r'--out .* is the file of CHECKPOINT .* which would be lost'):
+        verb.main(['mine.py', 'weights.pkl', '--out', path])
+    assert Path('weights.pkl').read_text() == 'weights'

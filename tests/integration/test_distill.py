@@ -195,3 +195,12 @@ def test_a_missing_checkpoint_is_reported_at_once(project: Path) -> None:
     student, teacher, _ = map(str, _configs(project))
     with pytest.raises(ConfigError, match=r"checkpoint 'no\.pth' does not exist"):
         distill.main([student, teacher, 'no.pth'])
+
+
+def test_the_results_do_not_replace_an_input(project: Path, tmp_path: Path) -> None:
+    student, teacher, _ = map(str, _configs(project))
+    checkpoint = tmp_path / 'student.pth'
+    checkpoint.write_text('of an earlier distillation')
+    with pytest.raises(ConfigError, match=r"student\.pth' is the file of CHECKPOINT .* which would be lost"):
+        distill.main([student, teacher, str(checkpoint), '--work-dir', str(tmp_path)])
+    assert checkpoint.read_text() == 'of an earlier distillation'

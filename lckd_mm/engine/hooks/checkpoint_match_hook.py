@@ -11,6 +11,7 @@ from torch import nn
 
 from lckd_mm.engine.distillation import unwrapped_model
 from lckd_mm.engine.loaded_tensors import LoadedTensors, list_keys
+from lckd_mm.engine.resume_checks import check_resumed_training
 from lckd_mm.errors import ConfigValueError
 from lckd_mm.latest_checkpoint import find_latest_checkpoint
 from lckd_mm.state_dicts import TensorWrites, has_student, match_student, rename_keys, unwrap_keys
@@ -29,8 +30,8 @@ class CheckpointMatchHook(Hook):
 
     Raises:
         ConfigValueError: No weight of the model is loaded. A training is resumed from a checkpoint that is not one of this
-            training: of a student alone instead of a distillation or the reverse, without the state of the training, or
-            without the values of a trainable parameter.
+            training: of a student alone instead of a distillation or the reverse, without the state of the training, with other taps,
+            adapters or classes, or of another optimizer.
 
     Example:
         >>> CheckpointMatchHook().priority
@@ -61,6 +62,7 @@ class CheckpointMatchHook(Hook):
         is_converted = has_student(matched) != has_student(unwrap_keys(state))
         if runner._resume:
             _check_training_state(checkpoint, path, is_converted, has_student(model.state_dict()))
+            check_resumed_training(runner, model, checkpoint, matched, path)
         # EMAHook and mmengine read the state dict under this key; a file may contain the state dict alone.
         checkpoint['state_dict'] = rename_keys(matched, str) if matched is checkpoint else matched
         if is_converted and 'ema_state_dict' in checkpoint:
