@@ -13,16 +13,10 @@ import pytest
 import torch
 
 from lckd_mm.analysis.plotting import new_figure, save_figure
-from lckd_mm.atomic_files import (
-    append_json_line,
-    check_overwriting,
-    open_atomically,
-    read_json_lines,
-    replacing,
-    write_text,
-)
+from lckd_mm.atomic_files import check_overwriting, open_atomically, replacing, write_text
 from lckd_mm.checkpoint import load_data, save_data
 from lckd_mm.errors import ConfigValueError, FileWriteError
+from lckd_mm.json_lines import append_json_line, read_json_lines
 
 from .helpers.processes import run_forked
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'lckd_mm'
 
 # What every layer may import.
-FILES = {'errors', 'atomic_files', 'checkpoint', 'latest_checkpoint'}
+FILES = {'errors', 'atomic_files', 'checkpoint', 'json_lines', 'latest_checkpoint'}
 # Each layer, and the parts of the package that it may import.
 LAYERS = {
     'spectral': {'spectral'},
@@ -18,6 +18,7 @@ LAYERS = {
     'safe_globals.py': set(),
     'atomic_files.py': {'errors'},
     'checkpoint.py': {'errors', 'atomic_files', 'safe_globals'},
+    'json_lines.py': {'atomic_files', 'errors'},
     'latest_checkpoint.py': {'checkpoint'},
     'dependencies.py': set(),
     'state_dicts.py': set(),

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lckd_mm.atomic_files import append_json_line, read_json_lines
 from lckd_mm.errors import ConfigValueError
+from lckd_mm.json_lines import append_json_line, read_json_lines
 
 from .comparison import Comparison
 from .comparison_plan import Run

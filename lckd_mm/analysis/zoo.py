@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from mmengine.registry import DefaultScope
 
-from lckd_mm.atomic_files import append_json_line, read_json_lines, write_text
+from lckd_mm.atomic_files import write_text
 from lckd_mm.errors import ConfigError
+from lckd_mm.json_lines import append_json_line, read_json_lines
 from lckd_mm.models.utils import build_model
 
 from .tap_finder import Tap

@@ -15,7 +15,8 @@ from pathlib import Path
 from lckd_mm.analysis.stock_configs import PACKAGES, stock_configs
 from lckd_mm.analysis.zoo import CPU_SECONDS, MEMORY_BYTES, read_plan, walk_zoo
 from lckd_mm.analysis.zoo_report import render_page, summarize
-from lckd_mm.atomic_files import check_overwriting, read_json_lines, write_text
+from lckd_mm.atomic_files import check_overwriting, write_text
+from lckd_mm.json_lines import read_json_lines
 
 
 def main() -> None:
