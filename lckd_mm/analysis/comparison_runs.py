@@ -90,7 +90,9 @@ def _prepare(work_dir: Path, result: Result) -> None:
     """Empty a work directory whose training had other settings, since it must not be resumed."""
     path = work_dir / _SETTINGS
     identity = dict(comparable_settings(result), **{key: result['settings'][key] for key in ('config', 'teacher')})
-    if path.is_file() and json.loads(path.read_text()) != identity:
+    if path.is_file():
+        if json.loads(path.read_text()) == identity:
+            return
         shutil.rmtree(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(identity))
