@@ -59,7 +59,7 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     path = Path(folder, 'results.jsonl')
+        ...     path = os.path.join(folder, 'results.jsonl')
         ...     append_json_line(path, {'seed': 0})
         ...     append_json_line(path, {'seed': 1})
         ...     read_json_lines(path)
