@@ -11,7 +11,8 @@ from lckd_mm.errors import ConfigFileNotFoundError, ConfigTypeError, ConfigValue
 
 from .comparison import Comparison, Teacher, Variant, default_name
 from .comparison_corruptions import Robustness
-from .configs import load_config
+from .configs import load_config, parse_options
+from .option_values import format_value
 
 _REQUIRED = ('metric', 'variants')
 _OPTIONAL = (
@@ -182,9 +183,8 @@ def find_teacher_checkpoint(variants: Sequence[Variant]) -> Path:
 
 
 def _teacher_checkpoint(variant: Variant) -> Any:
-    overrides = dict(option.split('=', 1) for option in variant.options)
     model = load_config(variant.config).get('model', {})
-    return overrides.get('model.teacher_ckpt', model.get('teacher_ckpt'))
+    return parse_options(variant.options).get('model.teacher_ckpt', model.get('teacher_ckpt'))
 
 
 def _parse_options(options: Any) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def _option_value(key: str, value: Any) -> str:
         raise ConfigTypeError(
             f'option {key!r} is a mapping: write one option per value, with dotted keys such as {key}.NAME.'
         )
-    return value if isinstance(value, str) else repr(value).replace(' ', '')
+    return format_value(value)
 
 
 def _check_keys(what: str, content: Any, required: Sequence[str], optional: Sequence[str]) -> None:

@@ -5,11 +5,13 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from lckd_mm.errors import ConfigKeyError, ConfigValueError
 from lckd_mm.models.utils import merge_options, read_config
+
+from .option_values import parse_value
 
 # Keys by which the blocks in configs/_base_/distillers hand their content to a config, and the places that they fill.
 # They have no effect after the config has been read.
@@ -120,4 +122,4 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
         >>> parse_options(['model.depth=18', 'x=[1,2]', 'name=text'])
         {'model.depth': 18, 'x': [1, 2], 'name': 'text'}
     """
-    return {key: DictAction._parse_iterable(value) for key, _, value in (option.partition('=') for option in options)}
+    return {key: parse_value(value) for key, _, value in (option.partition('=') for option in options)}

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -266,14 +267,11 @@ def _compare(plan: Plan, config: Path, work_dir: Path, findings: Findings, args:
     train_args = ' '.join(train_arguments(args))
     compare.main(
         [
-            f'student alone: {student}',
-            f'distillation: {config}',
-            '--metric',
-            metric,
-            '--seeds',
-            *seeds,
-            '--out',
-            str(out),
+            f'student alone: {shlex.quote(str(student))}',
+            f'distillation: {shlex.quote(str(config))}',
+            *('--metric', metric),
+            *('--seeds', *seeds),
+            *('--out', str(out)),
         ]
         + (['--train-args', train_args] if train_args else [])
     )

@@ -3,11 +3,12 @@
 import argparse
 from typing import Any, NoReturn
 
-from mmengine.config import DictAction
+from lckd_mm.analysis.option_values import parse_value
+from lckd_mm.errors import ConfigValueError
 
 
-class OptionsAction(DictAction):
-    """Parses ``KEY=VALUE ...`` as mmengine's ``DictAction``, with an error message for values in another form."""
+class OptionsAction(argparse.Action):
+    """Parses ``KEY=VALUE ...`` as mmengine's ``DictAction``, but keeps the spaces in values: see :func:`parse_value`."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
         """Add the values to the namespace.
@@ -18,19 +19,19 @@ class OptionsAction(DictAction):
             values (Sequence[str]): The values.
             option_string (str, optional): The option. Defaults to None.
         """
+        options = dict(getattr(namespace, self.dest, None) or {})
         for value in values:
-            if '=' not in value:
+            key, equals, text = value.partition('=')
+            if not equals:
                 _reject(
                     parser,
                     f'argument {option_string}: {value!r} is not KEY=VALUE: write KEY=VALUE, and other arguments before this one.',
                 )
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        # mmengine asserts that brackets are balanced.
-        except AssertionError as error:
-            _reject(
-                parser, f'argument {option_string}: {error}; close every bracket, and quote the argument in a shell.'
-            )
+            try:
+                options[key] = parse_value(text)
+            except ConfigValueError as error:
+                _reject(parser, f'argument {option_string}: {error}')
+        setattr(namespace, self.dest, options)
 
 
 def _reject(parser: argparse.ArgumentParser, message: str) -> NoReturn:
