@@ -108,10 +108,7 @@ class _NotDataError(Exception):
 
 
 class _CheckedDtype:
-    """Replaces `numpy.dtype` in the reader: only dtypes of plain numbers, strings and times are accepted.
-
-    Arrays of `numpy.dtype`'s structured and object types contain pointers, which must not come from a file.
-    """
+    """Replaces `numpy.dtype`: only numbers, strings and times; other types contain pointers, which must not come from a file."""
 
     def __init__(self, name: str, *_: Any) -> None:
         self.dtype = np.dtype(str(name))
@@ -119,8 +116,10 @@ class _CheckedDtype:
             raise _NotDataError(f'numpy.dtype({name!r})')
 
     def __setstate__(self, state: tuple) -> None:
-        # The state is (version, byte order, sub-array, names, fields, ...).
+        # The state is (version, byte order, sub-array, names, fields, ...); that of a time ends with (metadata, (unit, number, ...)).
         self.dtype = self.dtype.newbyteorder(state[1])
+        if self.dtype.kind in 'mM' and (unit := state[-1][1])[0] != b'generic':
+            self.dtype = np.dtype(f'{self.dtype.str}[{unit[1]}{unit[0].decode()}]')
 
 
 class _CheckedArray(np.ndarray):

@@ -9,6 +9,7 @@ import contextlib
 import io
 
 from . import (
+    data_files,
     imagecorruptions,
     mmcls,
     mmcv,
@@ -43,6 +44,7 @@ __all__ = [
     'apply',
     'check_disabled_names',
     'check_mmcv_ops',
+    'data_files',
     'imagecorruptions',
     'mmcls',
     'mmcv',
@@ -84,7 +86,17 @@ def apply() -> None:
         _apply_to('torchvision')
         # mmcv's patches import its operators, which import torchvision.
         check_mmcv_ops()
-        for library in ('torch', 'scipy', 'imagecorruptions', 'mmcv', 'mmengine', 'mmpretrain', 'mmrazor', 'mmdet'):
+        for library in (
+            'torch',
+            'scipy',
+            'imagecorruptions',
+            'mmcv',
+            'mmengine',
+            'mmpretrain',
+            'mmrazor',
+            'mmdet',
+            'mmseg',
+        ):
             _apply_to(library)
 
 

@@ -5,16 +5,14 @@ All loaders of mmengine (local, http, torchvision, open-mmlab, mmcls, s3, pavi) 
 """
 
 import contextlib
-import os
-import sys
 import types
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 
 from ..checkpoint import load_data, save_data
+from ..downloads import download, read_download
 from ..errors import ConfigValueError
 from ..state_dicts import TensorWrites, match_student
 from .patching import patch
@@ -51,27 +49,43 @@ class _TorchForCheckpoints(types.ModuleType):
 
 @patch(
     'mmengine.runner.checkpoint',
+    '_safe_torch_load',
+    library='mmengine',
+    versions='',
+    onedl='>=0.10.11,<1',
+    issue='none known',
+    reason="the fork reads a refused checkpoint again, and warns 'Falling back to weights_only=False', although the second reader is safe as "
+    'well',
+    until='the fork does not fall back to weights_only=False',
+)
+def mmengine_checkpoint_fallback(_: Callable[..., Any]) -> Callable[..., Any]:
+    """Read a checkpoint once, as data."""
+
+    def _safe_torch_load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        return load_data(file, map_location)
+
+    return _safe_torch_load
+
+
+@patch(
+    'mmengine.runner.checkpoint',
     'load_url',
     library='mmengine',
     versions='>=0.10,<1',
     issue='none known',
-    reason='mmengine executes code that a downloaded checkpoint contains: load_state_dict_from_url reads with weights_only=False',
-    until='mmengine passes weights_only=True to load_state_dict_from_url',
+    reason='mmengine executes code that a downloaded checkpoint contains: load_state_dict_from_url reads with weights_only=False; it does '
+    'not compare the file with the hash in its name',
+    until='mmengine passes weights_only=True and check_hash=True to load_state_dict_from_url',
 )
 def mmengine_checkpoint_downloads(_: Callable[..., Any]) -> Callable[..., Any]:
-    """Read downloaded checkpoints as data."""
+    """Verify downloaded checkpoints, and read them as data."""
     return _load_url
 
 
 def _load_url(url: str, model_dir: Any = None, map_location: Any = None, progress: bool = True, **_: Any) -> Any:
     """Replaces ``torch.hub.load_state_dict_from_url``, with the same cache folder."""
-    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, os.path.basename(urlparse(url).path))
-    if not os.path.exists(path):
-        print(f'Downloading: "{url}" to {path}', file=sys.stderr)
-        torch.hub.download_url_to_file(url, path, None, progress=progress)
-    return load_data(path, map_location)
+    path = download(url, model_dir, progress)
+    return read_download(path, lambda file: load_data(file, map_location))
 
 
 @patch(
