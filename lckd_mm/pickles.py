@@ -67,7 +67,18 @@ def load_pickle(file: Any, **options: Any) -> Any:
         {'boxes': array([[0., 0., 0., 0.]]), 'labels': {3}}
     """
     data = _DataUnpickler(file, **options).load()
-    return _convert(data, lambda value: value.view(np.ndarray) if isinstance(value, _CheckedArray) else value)
+    return _convert(data, _plain_array)
+
+
+def _plain_array(value: Any) -> Any:
+    """Return an array that was read as a plain one, and other values as they are."""
+    if not isinstance(value, _CheckedArray):
+        return value
+    array = value.view(np.ndarray)
+    if array.dtype.kind == 'O':
+        for index, element in np.ndenumerate(array):
+            array[index] = _convert(element, _plain_array)
+    return array
 
 
 def loads_pickle(content: bytes, **options: Any) -> Any:

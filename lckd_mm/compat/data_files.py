@@ -1,5 +1,6 @@
 """Patches of the readers of data files: pickle, NumPy and YAML files of data sets, annotations and models are read as data."""
 
+import os
 import types
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +54,8 @@ def mmengine_pickle_names(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return original(file, *args, **kwargs)
         except UnsafePickleError as error:
-            raise UnsafePickleError(error.request, str(getattr(file, 'name', file))) from error
+            name = file if isinstance(file, (str, os.PathLike)) else getattr(file, 'name', 'a pickle file')
+            raise UnsafePickleError(error.request, str(name)) from error
 
     return load
 
