@@ -54,8 +54,8 @@ class _TorchForCheckpoints(types.ModuleType):
     versions='',
     onedl='>=0.10.11,<1',
     issue='none known',
-    reason="the fork reads a refused checkpoint again, and warns 'Falling back to weights_only=False', although the second reader is safe as "
-    'well',
+    reason="the fork reads a refused checkpoint again, and warns 'Falling back to weights_only=False', although the second reader is "
+    'safe as well',
     until='the fork does not fall back to weights_only=False',
 )
 def mmengine_checkpoint_fallback(_: Callable[..., Any]) -> Callable[..., Any]:

@@ -254,7 +254,8 @@ def _gram(vectors: Tensor) -> Tensor:
 
 def _normalize(vector: Tensor) -> tuple[Tensor, Tensor]:
     """Return unit vectors and the norms (b, 1, 1) of (b, 1, C); a zero vector stays zero, and NaN stays NaN."""
-    norm = torch.linalg.vector_norm(vector, dim=2, keepdim=True)
+    # The squares of a float32 overflow above 1.8e19, and vanish below 1e-19.
+    norm = torch.linalg.vector_norm(vector, dim=2, keepdim=True, dtype=torch.float64).to(vector.dtype)
     return vector / norm.clamp_min(torch.finfo(vector.dtype).tiny), norm
 
 
