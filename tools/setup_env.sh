@@ -65,6 +65,9 @@ step() {
     run_logged "$@" && return
     echo "---- last lines of $logs/$1.log" >&2
     tail -n 20 "$logs/$1.log" >&2
+    if grep -qE 'Could not find a version|Connection refused|Failed to establish|name resolution|timed out' "$logs/$1.log"; then
+        hint="pip could not reach its package index: check the connection, or set PIP_INDEX_URL to the URL of another index."
+    fi
     fail "the step '$1' (${2%%:*}) failed; its complete log is $logs/$1.log.${hint:+ $hint}"
 }
 

@@ -97,8 +97,9 @@ def transmitting_spectral_norm(
     Returns:
         Tensor: The norms; float64 if one of the inputs is, float32 otherwise, also under autocast. The same input gives the
         same value at every call. They are differentiable once in both arguments. Norms up to 1e32 are computed without
-        overflow, their gradients for maps up to 1e10. A zero map gives 0 with a zero gradient. A NaN or an infinity in a map makes only the value of its own image non-finite. For a multiple largest singular
-        value, the gradient is one of the subgradients.
+        overflow, their gradients for maps up to 1e10. A zero map gives 0 with a zero gradient. A NaN or an infinity in a map
+        makes only the value of its own image non-finite. For a multiple largest singular value, the gradient is one of the
+        subgradients.
 
     Shape:
         - x: (B, C1, H1, W1), or (B, N1, C1) for tokens.

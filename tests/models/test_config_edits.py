@@ -13,8 +13,8 @@ from tests.helpers.properties import examples
 from tests.helpers.small_classifiers import TAPS, build_distillation, classification_batch, classifier
 
 TAP_NAMES = (
-    *TAPS, 'backbone.layer1.0', 'backbone.conv1', 'backbone.bn1', 'backbone', 'neck', 'head', 'head.fc', 'logits', 'backbone.layer9', '', None,
-    3, dict(source='backbone.layer2'), dict(source='backbone.layer2', pre_activation=True), ('backbone.layer1', 'backbone.layer2'),
+    *TAPS, 'backbone.layer1.0', 'backbone.conv1', 'backbone.bn1', 'backbone', 'neck', 'head', 'head.fc', 'logits', 'backbone.layer9', '',
+    None, 3, dict(source='backbone.layer2'), dict(source='backbone.layer2', pre_activation=True), ('backbone.layer1', 'backbone.layer2'),
 )  # fmt: skip
 LOSSES = ('lipschitz', 'ofd', 'kd', 'dkd', 'dist', 'pkd', 'cwd', 'at', 'mgd', 'fitnet', 'rkd', 'lipshitz', None)
 LOSS_OPTIONS: dict[str, tuple[Any, ...]] = dict(
