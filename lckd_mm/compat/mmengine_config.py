@@ -1,6 +1,7 @@
 """Patches of mmengine's config inheritance."""
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -138,3 +139,40 @@ def _join_imports(bases: list[dict[str, Any]]) -> dict[str, Any]:
 def mmengine_pkg_resources_warning() -> None:
     """Ignore this warning."""
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
+
+
+@patch(
+    'mmengine.config.config:Config',
+    '_substitute_predefined_vars',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason="a config with '{{ fileDirname }}' or the like cannot be read in a folder with a quote in its name, which ends the string: the "
+    'rest of the name is executed as code',
+    until='mmengine escapes the names that it inserts',
+)
+def mmengine_names_in_configs(original: Callable[..., None]) -> Callable[..., None]:
+    """Insert names into Python configs with escaped quotes and backslashes."""
+
+    def _substitute_predefined_vars(filename: str, temp_config_name: str) -> None:
+        name = os.fspath(filename)
+        if not name.endswith('.py') or not set(name) & set('\'"\n'):
+            original(filename, temp_config_name)
+            return
+        stem, suffix = os.path.splitext(os.path.basename(name))
+        values = dict(
+            fileDirname=os.path.dirname(name),
+            fileBasename=stem + suffix,
+            fileBasenameNoExtension=stem,
+            fileExtname=suffix,
+        )
+        with open(name, encoding='utf-8') as file:
+            text = file.read()
+        for key, value in values.items():
+            escaped = ''.join(f'\\x{ord(char):02x}' if char in '\'"\n\\' else char for char in value)
+            # A function as replacement: a string would be a template with backslashes.
+            text = re.sub(rf'\{{\{{\s*{key}\s*\}}\}}', lambda _, escaped=escaped: escaped, text)  # type: ignore[misc]
+        with open(temp_config_name, 'w', encoding='utf-8') as file:
+            file.write(text)
+
+    return _substitute_predefined_vars

@@ -45,7 +45,9 @@ def root(tmp_path: Path) -> Path:
     (clone / 'tools' / 'setup_env.sh').write_text((ROOT / 'tools' / 'setup_env.sh').read_text())
     (tmp_path / 'bin').mkdir()
     for program in PROGRAMS:
-        path = next((Path(folder) / program for folder in ('/usr/bin', '/bin') if (Path(folder) / program).exists()), None)
+        path = next(
+            (Path(folder) / program for folder in ('/usr/bin', '/bin') if (Path(folder) / program).exists()), None
+        )
         if path is not None:
             (tmp_path / 'bin' / program).symlink_to(path)
     return clone
@@ -163,7 +165,18 @@ def test_operators_that_do_not_load_are_reported(root: Path, environment: Path) 
 
 def test_pip_without_an_index_fails_as_the_tests_assume() -> None:
     """The message of a real pip whose index refuses the connection."""
-    command = [sys.executable, '-m', 'pip', 'download', '--no-deps', '--retries', '0', 'setuptools==1.2.3', '-d', '/nowhere']
+    command = [
+        sys.executable,
+        '-m',
+        'pip',
+        'download',
+        '--no-deps',
+        '--retries',
+        '0',
+        'setuptools==1.2.3',
+        '-d',
+        '/nowhere',
+    ]
     variables = {name: value for name, value in os.environ.items() if not name.startswith('PIP_')}
     variables.update(PIP_INDEX_URL='http://127.0.0.1:9', PIP_CONFIG_FILE=os.devnull, PIP_NO_INPUT='1')
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)

@@ -123,3 +123,15 @@ def test_configs_of_mmseg_are_found_in_the_fork_and_nothing_is_installed(monkeyp
 
     monkeypatch.setattr('mmengine.utils.package_utils.call_command', fail)
     assert get_config('mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py').model.type == 'EncoderDecoder'
+
+
+@pytest.mark.parametrize('quote', ["'", '"'])
+def test_names_of_folders_are_inserted_as_text(quote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / f"a {quote}.__class__(open('executed', 'w')) or {quote} ü"
+    folder.mkdir()
+    (folder / 'mine.py').write_text(
+        f'work_dir = {quote}{{{{ fileDirname }}}}/work/{{{{ fileBasenameNoExtension }}}}{quote}\n'
+    )
+    assert Config.fromfile(folder / 'mine.py').work_dir == f'{folder}/work/mine'
+    assert not (tmp_path / 'executed').exists()
