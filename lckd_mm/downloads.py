@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import http.client
 import os
 import re
 import sys
@@ -83,10 +84,11 @@ def download(url: str, folder: str | Path | None = None, progress: bool = True) 
         torch.hub.download_url_to_file(quote(url, safe="%/:=&?~#+!$,;'@()*[]"), partial, None, progress=progress)
         _verify(Path(partial), path.name, f'start again, or download {url} elsewhere and give the path of the file.')
         os.replace(partial, path)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise ConfigRuntimeError(
-            f'{url} cannot be downloaded ({error}): check the URL and the connection, or download it elsewhere and give the path of the '
-            'file.'
+            f'{url} cannot be downloaded ({error}): check the URL; without a network, download it elsewhere and copy it to '
+            f'{str(path)!r}, or give a local file in its place (`checkpoint` of the init_cfg, teacher_ckpt or load_from), or '
+            'init_cfg=None for random weights.'
         ) from error
     finally:
         Path(partial).unlink(missing_ok=True)
