@@ -113,14 +113,20 @@ def test_train_executes_no_checkpoint(
     assert_refused(text, folder / 'evil.pth')
 
 
-@pytest.mark.parametrize('arguments', [('--resume', '{evil}'), ('--resume',)], ids=['path', 'latest'])
 def test_resume_executes_no_checkpoint(
-    arguments: tuple, folder: Path, marker: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    folder: Path, marker: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    evil = folder / 'evil.pth'
+    assert_refused(sentence(train, capsys, folder / 'plain.py', '--resume', evil, *run_options(tmp_path)), evil)
+
+
+def test_resume_executes_nothing_in_the_latest_checkpoint_and_skips_it(
+    folder: Path, marker: Path, tmp_path: Path
 ) -> None:
     evil = folder / 'evil.pth'
     (tmp_path / 'last_checkpoint').write_text(str(evil))
-    given = [argument.format(evil=evil) for argument in arguments]
-    assert_refused(sentence(train, capsys, folder / 'plain.py', *given, *run_options(tmp_path)), evil)
+    train.main([str(folder / 'plain.py'), '--resume', *run_options(tmp_path)])
+    assert_refused(next(tmp_path.glob('*/*.log')).read_text(), evil)
 
 
 @pytest.mark.parametrize('config', ['plain', 'distillation'])
