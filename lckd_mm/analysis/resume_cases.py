@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 # Random weights suffice: the teacher's are the same in each process with the same seed.
 _TEACHER = 'model = dict(teacher_ckpt=None, allow_random_teacher=True)\n'
-_HOOKS = '''custom_hooks = [dict(type='EMAHook', momentum=0.1)]
+_HOOKS = """custom_hooks = [dict(type='EMAHook', momentum=0.1)]
 default_hooks = dict(
     logger=dict(interval=1), lipschitz_monitor=dict(interval=1),
     lipschitz_balance=dict(measure={measure!r}, measure_interval=3),
     checkpoint=dict(by_epoch={by_epoch}, interval={interval}, max_keep_ckpts=3),
 )
-'''
-_FLIP = '''train_dataloader = dict(
+"""
+_FLIP = """train_dataloader = dict(
     batch_size=2, num_workers={workers}, persistent_workers={persistent}, sampler=dict(type={sampler!r}),
     dataset=dict(data_root={data!r}{further}),
 )
 val_dataloader = dict(dataset=dict(data_root={data!r}, indices=4))
 test_dataloader = dict(dataset=dict(data_root={data!r}))
-'''
+"""
 
 MODES = ('plain', 'amp', 'accumulation', 'iterations')
 """How a training is run.

@@ -79,8 +79,7 @@ def _prepare(case: Case, folder: Path) -> Path:
     """Write the data set and the config of a case."""
     data = folder / 'data'
     if not data.exists():
-        # Nine images are five batches of two, of which one is smaller.
-        make_digit_scenes(data, DigitSceneSettings(num_train=9, num_val=6, num_test=1), progress=False)
+        make_digit_scenes(data, DigitSceneSettings(num_train=10, num_val=6, num_test=1), progress=False)
     config = folder / case.name / f'{case.name.replace("-", "_")}.py'
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(case.config(data.resolve()))
@@ -162,7 +161,11 @@ def _scalar_lines(work_dir: Path) -> Iterator[str]:
 
 def _leaves(value: Any, name: str = '') -> Iterator[tuple[str, Any]]:
     """Yield the values in nested containers with their paths."""
-    if isinstance(value, dict) and set(value) == {'log_history', 'count_history', 'max_length'} and _IGNORED.search(name):
+    if (
+        isinstance(value, dict)
+        and set(value) == {'log_history', 'count_history', 'max_length'}
+        and _IGNORED.search(name)
+    ):
         return
     items: Iterable[tuple[Any, Any]] | None = None
     if isinstance(value, dict):

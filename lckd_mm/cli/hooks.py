@@ -13,10 +13,11 @@ ADDED_HOOKS = {
     'checkpoint_match': 'CheckpointMatchHook',
     'iteration_seed': 'IterationSeedHook',
     'accumulated_gradients': 'AccumulatedGradientHook',
+    'module_attributes': 'ModuleAttributeHook',
     'resume_point': 'ResumePointHook',
 }
 
-EXACT_RESUME = ('iteration_seed', 'accumulated_gradients', 'resume_point')
+EXACT_RESUME = ('iteration_seed', 'accumulated_gradients', 'module_attributes', 'resume_point')
 """The hooks with which a resumed training is bit-identical to an uninterrupted one."""
 
 

@@ -16,8 +16,8 @@ from .patching import patch
     library='mmengine',
     versions='>=0.10,<1',
     issue='none known',
-    reason='a training without `randomness.seed` is resumed with another order of the data: mmengine reads the seed of the checkpoint after '
-    'it has built samplers and models with a new one',
+    reason='a training without `randomness.seed` is resumed with another order of the data: mmengine reads the seed of the '
+    'checkpoint after it has built samplers and models with a new one',
     until='the Runner reads the seed of the checkpoint before it builds anything',
 )
 def mmengine_resumed_seed(original: Callable[..., None]) -> Callable[..., None]:

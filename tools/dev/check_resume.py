@@ -8,6 +8,7 @@ second run continues it.
 """
 
 import argparse
+import importlib
 import json
 import multiprocessing
 import os
@@ -20,9 +21,6 @@ import torch
 
 from lckd_mm.analysis.resume_cases import all_cases
 from lckd_mm.analysis.resume_check import check_case
-
-# The libraries that a training imports.
-import mmdet.apis, mmpretrain.apis, mmseg.apis
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 
@@ -55,6 +53,8 @@ def main() -> None:
     unknown = sorted(set(args.cases) - set(cases))
     if unknown:
         parser.error(f'unknown case {unknown[0]!r}; valid: {", ".join(cases)}')
+    for name in ('mmdet.apis', 'mmpretrain.apis', 'mmseg.apis'):
+        importlib.import_module(name)
     # The threads of a process do not exist in its fork.
     torch.set_num_threads(1)
     args.folder.mkdir(parents=True, exist_ok=True)

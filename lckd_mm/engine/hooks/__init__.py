@@ -7,6 +7,7 @@ from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
 from .loss_weight_hook import LossWeightHook
 from .loss_weight_scheduler_hook import LossWeightSchedulerHook
+from .module_attribute_hook import ModuleAttributeHook
 from .resume_point_hook import ResumePointHook
 from .sample_error_hook import SampleErrorHook
 
@@ -20,6 +21,7 @@ __all__ = [
     'LipschitzMonitorHook',
     'LossWeightHook',
     'LossWeightSchedulerHook',
+    'ModuleAttributeHook',
     'ResumePointHook',
     'SampleErrorHook',
 ]

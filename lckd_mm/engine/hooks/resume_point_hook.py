@@ -1,7 +1,7 @@
 from typing import Any
 
 from mmengine.dist import master_only
-from mmengine.hooks import Hook, LoggerHook
+from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmrazor.registry import HOOKS
 
@@ -36,6 +36,7 @@ class ResumePointHook(Hook):
         # The number of trained batches in the current epoch.
         self._num_trained_batches = 0
         self._loaded_point: dict[str, Any] | None = None
+        self._loaded_info: dict[str, Any] = {}
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Note that the checkpoints that follow belong to this epoch."""
@@ -81,6 +82,7 @@ class ResumePointHook(Hook):
         """
         if runner._resume:
             self._loaded_point = checkpoint.get(_KEY, dict(is_evaluated=False, num_trained_batches=0))
+            self._loaded_info = checkpoint['message_hub']['runtime_info']
 
     def before_train(self, runner: Runner) -> None:
         """Continue a resumed training.
@@ -91,6 +93,7 @@ class ResumePointHook(Hook):
         point, self._loaded_point = self._loaded_point, None
         if point is None:
             return
+        _restore_info(runner, self._loaded_info)
         loop, num_trained_batches = runner.train_loop, point['num_trained_batches']
         if num_trained_batches:
             loop.num_trained_batches = num_trained_batches
@@ -99,6 +102,16 @@ class ResumePointHook(Hook):
         if is_due:
             runner.logger.info('The evaluation that follows the checkpoint is repeated.')
             runner.val_loop.run()
+
+
+def _restore_info(runner: Runner, info: dict[str, Any]) -> None:
+    """Restore what mmengine does not: the last iteration in the message hub, and the last checkpoint, which a best metric updates."""
+    for name in ('epoch', 'iter'):
+        if name in info:
+            runner.message_hub.update_info(name, info[name])
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.last_ckpt is None:
+            hook.last_ckpt = info.get('last_ckpt')
 
 
 def _is_evaluation_due(runner: Runner) -> bool:
@@ -130,7 +143,7 @@ def _remove_lines(runner: Runner, is_evaluation_repeated: bool) -> None:
         if 'iter' in scalars:
             return step <= runner.iter
         # A training that counts iterations has only one epoch, number 0.
-        return step < last_metrics or step == last_metrics and not (is_evaluation_repeated and last_metrics)
+        return step < last_metrics or (step == last_metrics and not (is_evaluation_repeated and last_metrics))
 
     num_removed = remove_repeated_lines(runner.work_dir, is_kept)
     if num_removed:
