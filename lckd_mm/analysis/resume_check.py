@@ -58,7 +58,9 @@ def check_case(case: Case, folder: Path, num_kills: int, start: Start, seed: int
     duration = float(duration_file.read_text())
     expected = read_run(reference)
     # A text as seed does not depend on the order of the cases.
-    moments, kills, differences, num_runs = random.Random(f'{seed} {case.name}'), [], [], 0
+    moments, num_runs = random.Random(f'{seed} {case.name}'), 0
+    kills: list[float] = []
+    differences: list[str] = []
     while len(kills) < num_kills:
         work_dir = folder / case.name / f'interrupted_{num_runs}'
         shutil.rmtree(work_dir, ignore_errors=True)
