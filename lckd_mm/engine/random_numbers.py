@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.device import get_device
 
 # First words of the entropy, so that the two kinds of generators never have the same state.
 _ITERATION, _WORKER = 0, 1
@@ -87,4 +88,8 @@ def _seed_generators(*entropy: int) -> None:
     random.seed(int(words[0]))
     # 32 bits are the most that NumPy's global generator takes as a number.
     np.random.seed(int(words[1]) & 0xFFFFFFFF)
-    torch.manual_seed(int(words[2]))
+    if get_device() == 'cpu':
+        # `torch.manual_seed` formats the stack for a GPU that is not initialized, in 0.2 ms.
+        torch.default_generator.manual_seed(int(words[2]))
+    else:
+        torch.manual_seed(int(words[2]))
