@@ -71,4 +71,5 @@ class AccumulatedGradientHook(Hook):
 
 def _accumulates(optim_wrapper: Any) -> bool:
     wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-    return any(wrapper._accumulative_counts > 1 for wrapper in wrappers)
+    # Wrappers of other frameworks accumulate on their own.
+    return any(getattr(wrapper, '_accumulative_counts', 1) > 1 for wrapper in wrappers)

@@ -66,7 +66,8 @@ class ResumePointHook(Hook):
             checkpoint (dict[str, Any]): The checkpoint that is about to be saved.
         """
         is_within_epoch = (
-            isinstance(runner.train_loop, EpochBasedTrainLoop) and checkpoint['meta']['epoch'] == runner.epoch
+            isinstance(runner.train_loop, EpochBasedTrainLoop)
+            and checkpoint.get('meta', {}).get('epoch') == runner.epoch
         )
         checkpoint[_KEY] = dict(
             is_evaluated=self._is_evaluated,
@@ -82,7 +83,7 @@ class ResumePointHook(Hook):
         """
         if runner._resume:
             self._loaded_point = checkpoint.get(_KEY, dict(is_evaluated=False, num_trained_batches=0))
-            self._loaded_info = checkpoint['message_hub']['runtime_info']
+            self._loaded_info = checkpoint.get('message_hub', {}).get('runtime_info', {})
 
     def before_train(self, runner: Runner) -> None:
         """Continue a resumed training.
