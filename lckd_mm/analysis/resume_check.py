@@ -24,7 +24,9 @@ from .resume_cases import Case
 Start = Callable[[list[str], Path], BaseProcess]
 
 # Times, and the paths of files in the work directory.
-_IGNORED = re.compile(r'(^|/)(time|data_time|eta|memory|mmengine_version|experiment_name|cfg|last_ckpt|best_ckpt)$')
+_IGNORED = re.compile(
+    r'(^|/)(time|data_time|eta|memory|mmengine_version|experiment_name|cfg|last_ckpt|best_ckpt|timestamp)$'
+)
 # Seconds in which a training must write its first line.
 _START_LIMIT = 600.0
 

@@ -2,16 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 
-def remove_repeated_lines(work_dir: str | Path, is_kept: Callable[[dict[str, Any]], bool]) -> int:
-    r"""Remove the lines that a resumed training writes again from every JSON file in ``*/vis_data``, and incomplete lines.
+def remove_repeated_lines(folders: Iterable[Path], is_kept: Callable[[dict[str, Any]], bool]) -> int:
+    r"""Remove the lines that a resumed training writes again from the JSON files of ``vis_data``, and incomplete lines.
 
     Args:
-        work_dir (str | Path): The work directory.
+        folders (Iterable[Path]): The log folders of the interrupted processes.
         is_kept (Callable[[dict[str, Any]], bool]): Whether a line stays, which receives its scalars.
 
     Returns:
@@ -23,11 +23,11 @@ def remove_repeated_lines(work_dir: str | Path, is_kept: Callable[[dict[str, Any
         ...     path = Path(folder) / 'run' / 'vis_data' / 'scalars.json'
         ...     path.parent.mkdir(parents=True)
         ...     _ = path.write_text('{"loss": 0.5, "step": 10}\n{"loss": 0.4, "step": 20}\n{"loss": 0')
-        ...     remove_repeated_lines(folder, lambda scalars: scalars['step'] <= 10), path.read_text()
+        ...     remove_repeated_lines([Path(folder) / 'run'], lambda scalars: scalars['step'] <= 10), path.read_text()
         (2, '{"loss": 0.5, "step": 10}\n')
     """
     num_removed = 0
-    for path in sorted(Path(work_dir).glob('*/vis_data/*.json')):
+    for path in (path for folder in folders for path in sorted(folder.glob('vis_data/*.json'))):
         lines = path.read_text().splitlines()
         kept = [line for line in lines if _is_kept(line, is_kept)]
         if len(kept) < len(lines):

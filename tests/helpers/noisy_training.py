@@ -93,4 +93,6 @@ def noisy_runner(work_dir: Path, workers: int = 0, hooks: tuple = EXACT_RESUME, 
         **{name: dict(type=f'mmrazor.{ADDED_HOOKS[name]}') for name in hooks},
     )  # fmt: skip
     default_hooks.update(options.pop('default_hooks', {}))
+    # The Runner seeds after the model is built.
+    torch.manual_seed(0)
     return Runner(NoisyModel(), str(work_dir), **{**defaults, **options}, default_hooks=default_hooks)

@@ -88,3 +88,27 @@ def test_early_stop(resume: Callable, checkpoint: str) -> None:
     """No score is better than the first by 1000, so that the training ends after the fourth evaluation."""
     hook = dict(type='EarlyStoppingHook', monitor='score', rule='greater', patience=3, min_delta=1000.0)
     assert resume(checkpoint, custom_hooks=[hook], train_cfg=dict(by_epoch=True, max_epochs=9)) == []
+
+
+def test_training_that_was_interrupted_before_its_first_checkpoint(tmp_path: Path) -> None:
+    first, second = tmp_path / 'uninterrupted', tmp_path / 'resumed'
+    noisy_runner(first).train()
+    hooks = dict(checkpoint=dict(type='CheckpointHook', interval=99, save_last=False))
+    options = dict(default_hooks=hooks, train_cfg=dict(by_epoch=True, max_epochs=1), experiment_name='interrupted')
+    noisy_runner(second, **options).train()
+    noisy_runner(second, resume=True).train()
+    assert compare_runs(read_run(first), read_run(second)) == []
+
+
+def test_logs_of_earlier_trainings_in_the_work_directory_stay(tmp_path: Path) -> None:
+    earlier = tmp_path / '20000101_000000' / 'vis_data' / 'scalars.json'
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text('{"loss": 1.0, "iter": 99, "step": 99}\n')
+    noisy_runner(tmp_path).train()
+    noisy_runner(tmp_path, resume=True, load_from=str(tmp_path / 'epoch_1.pth')).train()
+    noisy_runner(tmp_path, resume=True, load_from=str(tmp_path / 'epoch_3.pth')).train()
+    assert earlier.read_text() == '{"loss": 1.0, "iter": 99, "step": 99}\n'
+    others = [path for path in tmp_path.glob('*/vis_data/scalars.json') if path != earlier]
+    lines = [line for path in others for line in path.read_text().splitlines()]
+    assert sum('"loss"' in line for line in lines) == 15
+    assert sum('"score"' in line for line in lines) == 3

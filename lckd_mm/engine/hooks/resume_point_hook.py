@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import master_only
@@ -8,6 +9,8 @@ from mmrazor.registry import HOOKS
 from ..scalar_lines import remove_repeated_lines
 
 _KEY = 'resume_point'
+# A file in the log folder of a process that has saved no checkpoint yet.
+_UNSAVED = 'no_checkpoint'
 
 
 @HOOKS.register_module()
@@ -21,7 +24,8 @@ class ResumePointHook(Hook):
 
     - repeats the evaluation that follows its checkpoint,
     - continues within the epoch, with the next batch,
-    - removes the lines that it writes again from ``vis_data/*.json``.
+    - removes the lines that it writes again from ``vis_data/*.json`` of the interrupted processes. Logs of earlier trainings in the same
+      work directory stay.
 
     Example:
         >>> default_hooks = dict(resume_point=dict(type='mmrazor.ResumePointHook'))
@@ -72,7 +76,10 @@ class ResumePointHook(Hook):
         checkpoint[_KEY] = dict(
             is_evaluated=self._is_evaluated,
             num_trained_batches=self._num_trained_batches if is_within_epoch else 0,
+            timestamp=runner.timestamp,
         )
+        # Only the first rank saves checkpoints.
+        (Path(runner.log_dir) / _UNSAVED).unlink(missing_ok=True)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Keep the position of a resumed training for :meth:`before_train`.
@@ -82,7 +89,7 @@ class ResumePointHook(Hook):
             checkpoint (dict[str, Any]): The loaded checkpoint.
         """
         if runner._resume:
-            self._loaded_point = checkpoint.get(_KEY, dict(is_evaluated=False, num_trained_batches=0))
+            self._loaded_point = checkpoint.get(_KEY, dict(is_evaluated=False, num_trained_batches=0, timestamp=None))
             self._loaded_info = checkpoint.get('message_hub', {}).get('runtime_info', {})
 
     def before_train(self, runner: Runner) -> None:
@@ -93,13 +100,15 @@ class ResumePointHook(Hook):
         """
         point, self._loaded_point = self._loaded_point, None
         if point is None:
+            _begin(runner)
             return
         _restore_info(runner, self._loaded_info)
         loop, num_trained_batches = runner.train_loop, point['num_trained_batches']
         if num_trained_batches:
             loop.num_trained_batches = num_trained_batches
         is_due = not point['is_evaluated'] and not num_trained_batches and _is_evaluation_due(runner)
-        _remove_lines(runner, is_due)
+        if point['timestamp'] is not None:
+            _remove_lines(runner, point['timestamp'], is_due)
         if is_due:
             runner.logger.info('The evaluation that follows the checkpoint is repeated.')
             runner.val_loop.run()
@@ -132,8 +141,23 @@ def _is_evaluation_due(runner: Runner) -> bool:
 
 
 @master_only
-def _remove_lines(runner: Runner, is_evaluation_repeated: bool) -> None:
-    """Remove the scalars that the training logs again; losses by iteration, metrics by epoch or by iteration."""
+def _begin(runner: Runner) -> None:
+    """Mark the log folder; if no checkpoint was found, remove the lines of processes that were interrupted before their first one."""
+    for path in Path(runner.work_dir).glob(f'*/{_UNSAVED}') if runner._resume else ():
+        remove_repeated_lines([path.parent], lambda scalars: False)
+        path.unlink()
+    path = Path(runner.log_dir) / _UNSAVED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+@master_only
+def _remove_lines(runner: Runner, timestamp: str, is_evaluation_repeated: bool) -> None:
+    """Remove the scalars that the training logs again; losses by iteration, metrics by epoch or by iteration.
+
+    The process that saved the checkpoint has logged them, and later ones that saved none. The names of their folders are timestamps.
+    """
+    folders = [path for path in Path(runner.work_dir).iterdir() if path.name >= timestamp and path.is_dir()]
     by_epoch = all(hook.log_metric_by_epoch for hook in runner.hooks if isinstance(hook, LoggerHook))
     last_metrics = runner.epoch if by_epoch else runner.iter
 
@@ -146,6 +170,6 @@ def _remove_lines(runner: Runner, is_evaluation_repeated: bool) -> None:
         # A training that counts iterations has only one epoch, number 0.
         return step < last_metrics or (step == last_metrics and not (is_evaluation_repeated and last_metrics))
 
-    num_removed = remove_repeated_lines(runner.work_dir, is_kept)
+    num_removed = remove_repeated_lines(sorted(folders), is_kept)
     if num_removed:
         runner.logger.info(f'{num_removed} lines of scalars that the interrupted training has logged are removed.')
