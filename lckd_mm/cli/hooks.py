@@ -11,7 +11,14 @@ ADDED_HOOKS = {
     'annotation_check': 'AnnotationCheckHook',
     'sample_errors': 'SampleErrorHook',
     'checkpoint_match': 'CheckpointMatchHook',
+    'iteration_seed': 'IterationSeedHook',
+    'accumulated_gradients': 'AccumulatedGradientHook',
+    'module_attributes': 'ModuleAttributeHook',
+    'resume_point': 'ResumePointHook',
 }
+
+EXACT_RESUME = ('iteration_seed', 'accumulated_gradients', 'module_attributes', 'resume_point')
+"""The hooks with which a resumed training is bit-identical to an uninterrupted one."""
 
 
 def add_default_hooks(cfg: Config, names: Iterable[str]) -> None:

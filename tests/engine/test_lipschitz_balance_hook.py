@@ -98,6 +98,10 @@ def test_a_resumed_training_continues_bit_identically() -> None:
     resumed.after_load_checkpoint(new_runner, copy.deepcopy(checkpoint))
     resumed.before_train(new_runner)
     assert _weight(new_runner) == _weight(runner)
+    # The product with a loss in bfloat16 has the same type; a number would leave it in bfloat16.
+    weights = [r.model.distiller.distill_losses['loss_lipschitz'].loss_weight for r in (runner, new_runner)]
+    dtypes = [(weight * torch.ones((), dtype=torch.bfloat16)).dtype for weight in weights]
+    assert dtypes[0] == dtypes[1]
     for value_pair in values[5:]:
         _step(hook, runner, *value_pair)
         _step(resumed, new_runner, *value_pair)

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from lckd_mm.analysis.resume_check import compare_runs, read_run
 from lckd_mm.checkpoint import load_data
 from lckd_mm.engine.norm_log import read_norms
 from lckd_mm.models.utils import export_student
@@ -35,16 +36,15 @@ def test_training_writes_norms_and_a_checkpoint_of_plain_data(trained: Path) -> 
     assert not any(k.startswith('teacher.') for k in state)
 
 
-def test_resumed_training_continues_the_schedule(tool: Callable, teacher: Path, trained: Path, tmp_path: Path) -> None:
+def test_resumed_training_is_bit_identical(tool: Callable, teacher: Path, trained: Path, tmp_path: Path) -> None:
     options = (*SMALL_DISTILLATION, f'model.teacher_ckpt={teacher}')
     tool('tools/train.py', CONFIG, '--work-dir', tmp_path, '--resume', trained / 'epoch_1.pth', options=options)
-    first, second = (torch.load(d / 'epoch_2.pth', weights_only=True) for d in (trained, tmp_path))
-    assert second['meta']['iter'] == first['meta']['iter'] == 6
-    # Data order, optimizer and schedule continue; the proposals are sampled with different random numbers.
-    assert first['state_dict'].keys() == second['state_dict'].keys()
-    assert first['param_schedulers'] == second['param_schedulers']
-    steps = [[s['step'].item() for s in c['optimizer']['state'].values()] for c in (first, second)]
-    assert steps[0] == steps[1]
+    first, second = (
+        {name: value for name, value in read_run(folder).items() if name.startswith('epoch_2.pth/')}
+        for folder in (trained, tmp_path)
+    )
+    assert first['epoch_2.pth/meta/iter'] == 6
+    assert compare_runs(first, second) == []
 
 
 def test_exported_student_loads_into_the_plain_config_with_the_same_metric(

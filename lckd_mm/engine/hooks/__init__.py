@@ -1,19 +1,27 @@
+from .accumulated_gradient_hook import AccumulatedGradientHook
 from .annotation_check_hook import AnnotationCheckHook
 from .checkpoint_match_hook import CheckpointMatchHook
 from .class_count_hook import ClassCountHook
+from .iteration_seed_hook import IterationSeedHook
 from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
 from .loss_weight_hook import LossWeightHook
 from .loss_weight_scheduler_hook import LossWeightSchedulerHook
+from .module_attribute_hook import ModuleAttributeHook
+from .resume_point_hook import ResumePointHook
 from .sample_error_hook import SampleErrorHook
 
 __all__ = [
+    'AccumulatedGradientHook',
     'AnnotationCheckHook',
     'CheckpointMatchHook',
     'ClassCountHook',
+    'IterationSeedHook',
     'LipschitzBalanceHook',
     'LipschitzMonitorHook',
     'LossWeightHook',
     'LossWeightSchedulerHook',
+    'ModuleAttributeHook',
+    'ResumePointHook',
     'SampleErrorHook',
 ]

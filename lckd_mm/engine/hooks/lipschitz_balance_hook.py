@@ -128,7 +128,8 @@ class LipschitzBalanceHook(LossWeightHook):
             model.register_forward_hook(self._measure_gradients, always_call=True)
 
     def _restore_state(self, loss: Any, state: dict[str, float]) -> None:
-        loss.loss_weight = state['weight']
+        # A tensor, as in an uninterrupted training: under autocast the type of the product depends on it.
+        loss.loss_weight = torch.tensor(state['weight'])
         averages = torch.tensor([state['term'], state['rest']])
         self._averages = averages if averages.isfinite().all() else None
 
