@@ -7,10 +7,13 @@ from mmengine.config import Config
 
 # Name in `default_hooks` and class of each hook.
 ADDED_HOOKS = {
+    'data_size': 'DataSizeHook',
     'class_count': 'ClassCountHook',
     'annotation_check': 'AnnotationCheckHook',
     'sample_errors': 'SampleErrorHook',
     'checkpoint_match': 'CheckpointMatchHook',
+    'metric_check': 'MetricCheckHook',
+    'finite_loss': 'FiniteLossHook',
 }
 
 

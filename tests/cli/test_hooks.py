@@ -17,7 +17,7 @@ def hooks_after(**content: Any) -> Config:
 
 def test_hooks_are_added_to_the_default_hooks() -> None:
     cfg = hooks_after(default_hooks=dict(logger=dict(type='LoggerHook')))
-    assert list(cfg.default_hooks) == ['logger', 'class_count', 'annotation_check', 'sample_errors', 'checkpoint_match']
+    assert list(cfg.default_hooks) == ['logger', *ADDED_HOOKS]
     assert cfg.default_hooks.class_count == dict(type='mmrazor.ClassCountHook')
 
 

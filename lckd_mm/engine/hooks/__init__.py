@@ -1,19 +1,25 @@
 from .annotation_check_hook import AnnotationCheckHook
 from .checkpoint_match_hook import CheckpointMatchHook
 from .class_count_hook import ClassCountHook
+from .data_size_hook import DataSizeHook
+from .finite_loss_hook import FiniteLossHook
 from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
 from .loss_weight_hook import LossWeightHook
 from .loss_weight_scheduler_hook import LossWeightSchedulerHook
+from .metric_check_hook import MetricCheckHook
 from .sample_error_hook import SampleErrorHook
 
 __all__ = [
     'AnnotationCheckHook',
     'CheckpointMatchHook',
     'ClassCountHook',
+    'DataSizeHook',
+    'FiniteLossHook',
     'LipschitzBalanceHook',
     'LipschitzMonitorHook',
     'LossWeightHook',
     'LossWeightSchedulerHook',
+    'MetricCheckHook',
     'SampleErrorHook',
 ]
