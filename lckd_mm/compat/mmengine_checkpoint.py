@@ -5,19 +5,25 @@ All loaders of mmengine (local, http, torchvision, open-mmlab, mmcls, s3, pavi) 
 """
 
 import contextlib
+import http.client
 import os
 import sys
 import types
 from collections.abc import Callable
 from typing import Any
+from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
 
 from ..checkpoint import load_data, save_data
-from ..errors import ConfigValueError
+from ..checkpoint_path import check_checkpoint_path
+from ..errors import ConfigError, ConfigRuntimeError, ConfigValueError
 from ..state_dicts import TensorWrites, match_student
 from .patching import patch
+
+# A full disk raises other errors.
+_NETWORK_ERRORS = (URLError, ConnectionError, TimeoutError, http.client.HTTPException)
 
 
 @patch(
@@ -70,8 +76,47 @@ def _load_url(url: str, model_dir: Any = None, map_location: Any = None, progres
     path = os.path.join(folder, os.path.basename(urlparse(url).path))
     if not os.path.exists(path):
         print(f'Downloading: "{url}" to {path}', file=sys.stderr)
-        torch.hub.download_url_to_file(url, path, None, progress=progress)
+        try:
+            torch.hub.download_url_to_file(url, path, None, progress=progress)
+        except _NETWORK_ERRORS as error:
+            raise ConfigRuntimeError(
+                f'{url} cannot be downloaded ({error}): download it where there is a network and copy it to {path!r}, or give a local '
+                'file in its place (`checkpoint` of the init_cfg, teacher_ckpt or load_from), or init_cfg=None for random weights.'
+            ) from error
     return load_data(path, map_location)
+
+
+@patch(
+    # The modules that import the function by name.
+    ('mmengine.runner.checkpoint', 'mmengine.runner.runner'),
+    '_load_checkpoint',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='a folder, a list, a missing file or an unknown model name in place of a checkpoint ends in a traceback that names no fix',
+    until='mmengine raises such errors as a class of their own, with the fix',
+)
+def mmengine_checkpoint_paths(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Raise configuration errors for paths of checkpoints that cannot be loaded."""
+
+    def _load_checkpoint(filename: Any, *args: Any, **kwargs: Any) -> Any:
+        check_checkpoint_path(filename, 'the checkpoint ')
+        try:
+            content = original(filename, *args, **kwargs)
+        except ConfigError:
+            raise
+        except (FileNotFoundError, ImportError, KeyError) as error:
+            raise ConfigValueError(
+                f'the checkpoint {filename!r} cannot be loaded ({type(error).__name__}: {" ".join(str(error).split())}): correct its name, '
+                'or give the path of a local file.'
+            ) from error
+        if not isinstance(content, dict):
+            raise ConfigValueError(
+                f'{str(filename)!r} contains no state dict, but a {type(content).__name__}: give a checkpoint of the model.'
+            )
+        return content
+
+    return _load_checkpoint
 
 
 @patch(
