@@ -1,6 +1,7 @@
 """The wrapper of all command line programs, which turns configuration errors into one sentence."""
 
 import contextlib
+import hashlib
 import os
 import re
 import select
@@ -8,6 +9,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from lckd_mm.errors import ConfigError
@@ -76,9 +78,33 @@ def _run(main: Main, arguments: Sequence[str] | None, prog: str | None) -> None:
             raise
         if os.environ.get('LCKD_DEBUG') == '1':
             traceback.print_exc()
-        else:
+        elif is_first_report(sentence):
             print(sentence, file=sys.stderr)
         sys.exit(2)
+
+
+def is_first_report(sentence: str) -> bool:
+    """Return whether no other process of a training that `torchrun` has started on this machine reports the same sentence.
+
+    Args:
+        sentence (str): The sentence.
+
+    Example:
+        >>> is_first_report('depth=17 is unknown.')
+        True
+    """
+    # The file error.json of each process is in a folder of its own, inside that of the training, which is temporary.
+    error_file = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if not error_file:
+        return True
+    name = f'reported_{hashlib.sha256(sentence.encode()).hexdigest()[:16]}'
+    try:
+        (Path(error_file).parents[1] / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _has_no_reader(stream: TextIO) -> bool:
@@ -97,7 +123,7 @@ def config_error_sentence(error: BaseException) -> str | None:
         error (BaseException): The exception.
 
     Returns:
-        str, optional: The sentence without what mmengine and torch add; None if no configuration error is involved.
+        str, optional: The sentence without what mmengine and torch add, or the one for exhausted memory; None if neither is involved.
 
     Example:
         >>> from lckd_mm.errors import ConfigValueError
@@ -108,12 +134,30 @@ def config_error_sentence(error: BaseException) -> str | None:
     """
     config_error = _find_config_error(error)
     if config_error is None:
-        return None
+        return _memory_sentence(error)
     message = str(config_error).strip()
     if _WORKER_TRACEBACK in message:
         # The last line of a traceback: "lckd_mm.errors.ConfigValueError: <sentence>".
         message = message.splitlines()[-1].partition(': ')[2]
     return _REGISTRY_PREFIX.sub('', message)
+
+
+def _memory_sentence(error: BaseException) -> str | None:
+    """Return the sentence for exhausted memory of a GPU or of the machine, None for other errors."""
+    message = ' '.join(str(error).split())
+    # torch names the class `OutOfMemoryError`; for the memory of the machine it raises a RuntimeError.
+    is_gpu = type(error).__name__ == 'OutOfMemoryError'
+    is_machine = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in message
+    )
+    if not is_gpu and not is_machine:
+        return None
+    request = re.search(r'[Tt]ried to allocate ([\d.]+ ?\w+)', message)
+    size = f' for {request[1]}' if request else ''
+    return (
+        f'the memory of the {"GPU" if is_gpu else "machine"} is not sufficient{size}: reduce train_dataloader.batch_size or the size of '
+        'the images, use --amp, or set with_cp=True in the backbone of the student.'
+    )
 
 
 def _find_config_error(error: BaseException | None) -> ConfigError | None:
