@@ -15,10 +15,11 @@ LAYERS = {
     'errors.py': set(),
     'safe_globals.py': set(),
     'checkpoint.py': {'errors', 'safe_globals'},
+    'checkpoint_path.py': {'errors'},
     'dependencies.py': set(),
     'state_dicts.py': set(),
-    'compat': {'errors', 'checkpoint', 'state_dicts', 'compat', 'dependencies'},
-    'models': {'errors', 'checkpoint', 'state_dicts', 'spectral', 'models'},
+    'compat': {'errors', 'checkpoint', 'checkpoint_path', 'state_dicts', 'compat', 'dependencies'},
+    'models': {'errors', 'dependencies', 'checkpoint', 'checkpoint_path', 'state_dicts', 'spectral', 'models'},
     'datasets': {'errors', 'datasets'},
     'engine': {'errors', 'checkpoint', 'state_dicts', 'spectral', 'models', 'engine'},
     'analysis': {

@@ -55,7 +55,7 @@ def registry() -> Registry:
         (dict(type='Layer'), ConfigTypeError, "Layer needs the option 'width'"),
         (dict(type='Wide'), ConfigTypeError, "Wide needs the option 'width'"),
         (dict(type='Layer', width=-1), ValueError, r'Layer\(width=-1\) rejects its options: width is negative'),
-        (dict(type='Layer', width=1, depth=0), AssertionError, '`depth > 0` is required'),
+        (dict(type='Layer', width=1, depth=0), AssertionError, r'Layer\(width=1, depth=0\) rejects its options'),
         (dict(type='Layer', width='wide'), TypeError, r"Layer\(width='wide'\) rejects its options"),
     ],
 )
