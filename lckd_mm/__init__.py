@@ -6,13 +6,19 @@ bundled demonstration data set, :mod:`lckd_mm.datasets`, is not imported: it nee
 
 import sys
 
-from .cli.dispatch import needs_dependencies
+from .cli.dispatch import is_program, needs_dependencies
 from .dependencies import check_dependencies
 from .version import __version__
 
 # Help texts and error messages of the command line appear at once, and without the dependencies.
 if needs_dependencies(sys.argv, sys.orig_argv):
-    check_dependencies()
+    try:
+        check_dependencies()
+    except ImportError as error:
+        if not is_program(sys.argv, sys.orig_argv):
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
     from . import compat
 

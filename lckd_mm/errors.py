@@ -20,6 +20,8 @@ __all__ = [
     'FileWriteError',
     'UnreadableCheckpointError',
     'UnsafeCheckpointError',
+    'check_number',
+    'config_error_class',
     'unknown_name',
 ]
 
@@ -65,6 +67,62 @@ class UnsafeCheckpointError(CheckpointError):
 
 class UnreadableCheckpointError(CheckpointError):
     """A file is damaged or is not a checkpoint."""
+
+
+_CLASSES: dict[type[Exception], type[ConfigError]] = {
+    KeyError: ConfigKeyError,
+    TypeError: ConfigTypeError,
+    ValueError: ConfigValueError,
+    RuntimeError: ConfigRuntimeError,
+}
+
+
+def config_error_class(kind: type[Exception]) -> type[ConfigError]:
+    """Return a class of configuration errors that ``except`` clauses for another class catch as well.
+
+    Args:
+        kind (type): The class of an error that another package raises.
+
+    Returns:
+        type: A subclass of both.
+
+    Example:
+        >>> issubclass(config_error_class(AssertionError), AssertionError), config_error_class(ValueError).__name__
+        (True, 'ConfigValueError')
+    """
+    if kind not in _CLASSES:
+        _CLASSES[kind] = type(f'Config{kind.__name__}', (ConfigError, kind), {'__str__': Exception.__str__})
+    return _CLASSES[kind]
+
+
+def check_number(owner: str, name: str, value: object, minimum: float = 0, is_open: bool = False) -> None:
+    """Check that an option is a number of at least a minimum.
+
+    Args:
+        owner (str): What has the option, for the message.
+        name (str): Name of the option.
+        value (object): Its value.
+        minimum (float): The smallest valid value. Defaults to 0.
+        is_open (bool): Whether the minimum itself is not valid. Defaults to False.
+
+    Raises:
+        ConfigTypeError: The value is no number.
+        ConfigValueError: It is too small, or NaN.
+
+    Example:
+        >>> check_number('LipschitzLoss', 'loss_weight', 'high')
+        Traceback (most recent call last):
+        ...
+        lckd_mm.errors.ConfigTypeError: LipschitzLoss: loss_weight='high' is a str: use 0 or more.
+    """
+    valid = f'a number greater than {minimum:g}' if is_open else f'{minimum:g} or more'
+    # Tensors and numpy's numbers are no `numbers.Real`, but are converted.
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, '__float__'):
+        raise ConfigTypeError(f'{owner}: {name}={value!r} is a {type(value).__name__}: use {valid}.')
+    number = float(value)
+    if not (number > minimum if is_open else number >= minimum):
+        problem = 'is negative' if number < 0 else 'is not valid'
+        raise ConfigValueError(f'{owner}: {name}={value!r} {problem}: use {valid}.')
 
 
 def unknown_name(what: str, name: object, valid: Iterable[str], max_listed: int = 12) -> str:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'lckd_mm'
 
 # What every layer may import.
-FILES = {'errors', 'atomic_files', 'checkpoint', 'json_lines', 'latest_checkpoint'}
+FILES = {'errors', 'atomic_files', 'checkpoint', 'checkpoint_path', 'json_lines', 'latest_checkpoint'}
 # Each layer, and the parts of the package that it may import.
 LAYERS = {
     'spectral': {'spectral'},
@@ -22,10 +22,11 @@ LAYERS = {
     'latest_checkpoint.py': {'checkpoint'},
     'downloads.py': {'errors', 'checkpoint'},
     'pickles.py': {'errors', 'checkpoint'},
+    'checkpoint_path.py': {'errors'},
     'dependencies.py': set(),
     'state_dicts.py': set(),
     'compat': {*FILES, 'downloads', 'pickles', 'state_dicts', 'compat', 'dependencies'},
-    'models': {*FILES, 'state_dicts', 'spectral', 'models'},
+    'models': {*FILES, 'dependencies', 'state_dicts', 'spectral', 'models'},
     'datasets': {'errors', 'datasets'},
     'engine': {*FILES, 'state_dicts', 'spectral', 'models', 'engine'},
     'analysis': {

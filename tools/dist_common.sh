@@ -28,6 +28,20 @@ tool_command() {
     fi
 }
 
+# torchrun without its own traceback and log: a process that ends with status 2 has reported what is wrong in one sentence.
+launcher='
+import logging, sys
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+try:
+    run.run(run.parse_args(None))
+except ChildFailedError as error:
+    if 2 not in {failure.exitcode for failure in error.failures.values()}:
+        raise
+    sys.exit(2)
+'
+
 # launch PROCESSES TOOL ARGUMENTS...: starts that many processes on each of NNODES machines.
 launch() {
     local processes=$1 tool=$2
@@ -40,7 +54,7 @@ launch() {
     # torchrun sets one thread per process by default, which is too few for training on a CPU.
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((share > 0 ? share : 1))}"
     tool_command "$tool"
-    exec "$PYTHON" -m torch.distributed.run \
+    exec "$PYTHON" -c "$launcher" \
         --nnodes="${NNODES:-1}" \
         --node_rank="${NODE_RANK:-0}" \
         --master_addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -239,13 +239,15 @@ def _following_norm(unit: Unit, backbone: Call) -> Call | None:
 def _too_few(backbone: Call, units: list[Unit], chosen: list[Any]) -> str:
     names = [unit.call.name for unit, _ in chosen]
     unknown = [call.name for call in backbone.walk() if call.unknown and call.name and call is not backbone]
+    fix = 'name layers of your choice as `taps`; `python -m lckd_mm taps FILE --depth 3` lists them'
     if len(units) >= _MIN_TAPS:
         reason = f'{"its other" if chosen else "all of its"} maps are frozen or detached'
+        fix = 'make more layers trainable (frozen_stages=-1, frozen=False), since frozen ones do not learn whichever taps are named'
     elif unknown:
         reason = f'height and width of its tokens ({unknown[0]!r}) do not follow from the size of the image'
     else:
         reason = f'it yields {len(units)} feature maps (B, C, H, W) or (B, N, C)'
     return (
-        f'{type(backbone.module).__name__} has {len(names)} layers {names} that can be taps, since {reason}, but a pair needs two: name '
-        'layers of your choice as `taps`; `python -m lckd_mm taps FILE --depth 3` lists them.'
+        f'{type(backbone.module).__name__} has {len(names)} layers {names} that can be taps, since {reason}, but a pair needs two: '
+        f'{fix}.'
     )

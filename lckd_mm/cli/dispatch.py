@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from lckd_mm.errors import ConfigKeyError, unknown_name
 from lckd_mm.version import __version__
@@ -117,15 +118,38 @@ def needs_dependencies(argv: Sequence[str], orig_argv: Sequence[str]) -> bool:
         >>> needs_dependencies(['train.py', 'env'], ['python', 'train.py', 'env'])
         True
     """
+    if not _is_command_line(argv, orig_argv):
+        return True
+    verb, _ = _split(argv[1:])
+    return verb in VERBS and verb not in _WITHOUT_DEPENDENCIES
+
+
+def _is_command_line(argv: Sequence[str], orig_argv: Sequence[str]) -> bool:
     program, *arguments = argv or ['']
     # Processes that multiprocessing spawns have `sys.argv` of their parents, but other arguments of the interpreter.
     started = list(orig_argv[len(orig_argv) - len(argv) - 1 :])
     is_module = started == ['-m', MODULE, *arguments]
-    is_script = os.path.basename(program) == SCRIPT and started[1:] == [program, *arguments]
-    if not is_module and not is_script:
-        return True
-    verb, _ = _split(arguments)
-    return verb in VERBS and verb not in _WITHOUT_DEPENDENCIES
+    return is_module or (os.path.basename(program) == SCRIPT and started[1:] == [program, *arguments])
+
+
+def is_program(argv: Sequence[str], orig_argv: Sequence[str]) -> bool:
+    """Return whether a process runs the command line or a script in ``tools/``, which end with one sentence, and not a program of a user.
+
+    Args:
+        argv (Sequence[str]): ``sys.argv`` while lckd_mm is imported.
+        orig_argv (Sequence[str]): ``sys.orig_argv``, the arguments of the interpreter.
+
+    Returns:
+        bool: Whether it does.
+
+    Example:
+        >>> is_program(['-m', 'train'], ['python', '-m', 'lckd_mm', 'train']), is_program(['train.py'], ['python', 'train.py'])
+        (True, False)
+    """
+    package = Path(__file__).resolve().parents[1]
+    folders = {(folder / 'tools').resolve() for folder in (package.parent, package / '.mim')}
+    is_tool = bool(folders & set(Path((argv or [''])[0]).resolve().parents))
+    return is_tool or _is_command_line(argv, orig_argv)
 
 
 def usage(prog: str | None = SCRIPT) -> str:

@@ -1,6 +1,7 @@
 """The wrapper of all command line programs, which turns configuration errors into one sentence."""
 
 import contextlib
+import hashlib
 import os
 import re
 import select
@@ -8,6 +9,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from lckd_mm.atomic_files import is_full_disk, write_sentence
@@ -87,9 +89,33 @@ def _run(main: Main, arguments: Sequence[str] | None, prog: str | None) -> None:
             raise
         if os.environ.get('LCKD_DEBUG') == '1':
             traceback.print_exc()
-        else:
+        elif is_first_report(sentence):
             print(sentence, file=sys.stderr)
         sys.exit(2)
+
+
+def is_first_report(sentence: str) -> bool:
+    """Return whether no other process of a training that `torchrun` has started on this machine reports the same sentence.
+
+    Args:
+        sentence (str): The sentence.
+
+    Example:
+        >>> is_first_report('depth=17 is unknown.')
+        True
+    """
+    # The file error.json of each process is in a folder of its own, inside that of the training, which is temporary.
+    error_file = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if not error_file:
+        return True
+    name = f'reported_{hashlib.sha256(sentence.encode()).hexdigest()[:16]}'
+    try:
+        (Path(error_file).parents[1] / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _has_no_reader(stream: TextIO) -> bool:
@@ -128,7 +154,7 @@ def config_error_sentence(error: BaseException) -> str | None:
 
 
 def system_error_sentence(error: BaseException) -> str | None:
-    """Return the sentence of an error of the machine: a full disk, or a worker process that the system has ended.
+    """Return the sentence of an error of the machine: a full disk, exhausted memory, or a worker process that the system has ended.
 
     Args:
         error (BaseException): The exception.
@@ -143,6 +169,9 @@ def system_error_sentence(error: BaseException) -> str | None:
     for cause in _causes(error):
         if is_full_disk(cause):
             return write_sentence(getattr(cause, 'filename', None) or os.getcwd(), cause)
+        memory = _memory_sentence(cause)
+        if memory is not None:
+            return memory
         match = _DEAD_WORKER.search(str(cause)) if isinstance(cause, RuntimeError) else None
         if match is not None:
             return (
@@ -151,6 +180,24 @@ def system_error_sentence(error: BaseException) -> str | None:
                 'unchanged, and `train --resume` continues from the last one.'
             )
     return None
+
+
+def _memory_sentence(error: BaseException) -> str | None:
+    """Return the sentence for exhausted memory of a GPU or of the machine, None for other errors."""
+    message = ' '.join(str(error).split())
+    # torch names the class `OutOfMemoryError`; for the memory of the machine it raises a RuntimeError.
+    is_gpu = type(error).__name__ == 'OutOfMemoryError'
+    is_machine = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in message
+    )
+    if not is_gpu and not is_machine:
+        return None
+    request = re.search(r'[Tt]ried to allocate ([\d.]+ ?\w+)', message)
+    size = f' for {request[1]}' if request else ''
+    return (
+        f'the memory of the {"GPU" if is_gpu else "machine"} is not sufficient{size}: reduce train_dataloader.batch_size or the size of '
+        'the images, use --amp, or set with_cp=True in the backbone of the student.'
+    )
 
 
 def _find_config_error(error: BaseException) -> ConfigError | None:

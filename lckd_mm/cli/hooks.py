@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 # Name in `default_hooks` and class of each hook.
 ADDED_HOOKS = {
+    'data_size': 'DataSizeHook',
     'class_count': 'ClassCountHook',
     'annotation_check': 'AnnotationCheckHook',
     'sample_errors': 'SampleErrorHook',
@@ -15,10 +16,9 @@ ADDED_HOOKS = {
     'accumulated_gradients': 'AccumulatedGradientHook',
     'module_attributes': 'ModuleAttributeHook',
     'resume_point': 'ResumePointHook',
+    'metric_check': 'MetricCheckHook',
+    'finite_loss': 'FiniteLossHook',
 }
-
-EXACT_RESUME = ('iteration_seed', 'accumulated_gradients', 'module_attributes', 'resume_point')
-"""The hooks with which a resumed training is bit-identical to an uninterrupted one."""
 
 
 def add_default_hooks(cfg: Config, names: Iterable[str]) -> None:

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 from lckd_mm.errors import unknown_name
 
+from .entry import is_first_report
+
 
 class VerbParser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence, with the option nearest to an unknown one.
@@ -61,7 +63,8 @@ class VerbParser(argparse.ArgumentParser):
             message (str): What is wrong.
         """
         end = '' if message.endswith('?') else '.'
-        self.exit(2, f'{message.rstrip(".")} ({self.prog} --help lists the arguments){end}\n')
+        sentence = f'{message.rstrip(".")} ({self.prog} --help lists the arguments){end}'
+        self.exit(2, f'{sentence}\n' if is_first_report(sentence) else None)
 
     def _check_options(self, arguments: Sequence[str]) -> None:
         """Report an unknown option before a missing argument, of which it is often the cause."""

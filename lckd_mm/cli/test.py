@@ -18,6 +18,7 @@ from lckd_mm.atomic_files import check_overwriting
 from lckd_mm.engine.corruptions import parse_corruptions
 from lckd_mm.errors import ConfigValueError
 
+from .config_check import check_config
 from .data_check import check_data
 from .hooks import add_default_hooks
 from .parser import VerbParser, add_runner_arguments
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     corruptions = parse_corruptions(args.corruptions or ())
     cfg = load_runner_config(args)
     select_split(cfg, args.split)
+    check_config(cfg, 'test')
     cfg.load_from = args.checkpoint
     # An evaluation needs no state of a training.
     cfg.resume = False
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         enable_drawing(cfg, args.show, args.show_dir)
     if args.tta:
         enable_tta(cfg)
-    add_default_hooks(cfg, ('sample_errors', 'checkpoint_match'))
+    add_default_hooks(cfg, ('data_size', 'sample_errors', 'checkpoint_match'))
     check_data(cfg, 'test_dataloader')
     runner = build_runner(cfg)
     if args.out is not None:

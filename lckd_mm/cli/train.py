@@ -11,8 +11,9 @@ from mmengine.config import Config
 from lckd_mm.analysis.configs import use_amp
 from lckd_mm.errors import ConfigValueError
 
+from .config_check import check_config
 from .data_check import check_data
-from .hooks import EXACT_RESUME, add_default_hooks
+from .hooks import ADDED_HOOKS, add_default_hooks
 from .interruption import reported_end
 from .memory_format import to_channels_last
 from .parser import VerbParser, add_runner_arguments
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = make_parser(prog).parse(arguments)
     cfg = load_runner_config(args)
     apply_arguments(cfg, args)
-    add_default_hooks(cfg, ('class_count', 'annotation_check', 'sample_errors', 'checkpoint_match', *EXACT_RESUME))
+    add_default_hooks(cfg, ADDED_HOOKS)
+    check_config(cfg, 'train', 'val')
     check_data(cfg, 'train_dataloader', 'val_dataloader')
     runner = build_runner(cfg)
     if args.channels_last:

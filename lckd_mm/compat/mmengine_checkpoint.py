@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from ..checkpoint import load_data, save_data
+from ..checkpoint_path import check_checkpoint_path
 from ..downloads import download, read_download
-from ..errors import ConfigValueError
+from ..errors import ConfigError, ConfigValueError
 from ..state_dicts import TensorWrites, match_student
 from .patching import patch
 
@@ -86,6 +87,39 @@ def _load_url(url: str, model_dir: Any = None, map_location: Any = None, progres
     """Replaces ``torch.hub.load_state_dict_from_url``, with the same cache folder."""
     path = download(url, model_dir, progress)
     return read_download(path, lambda file: load_data(file, map_location))
+
+
+@patch(
+    # The modules that import the function by name.
+    ('mmengine.runner.checkpoint', 'mmengine.runner.runner'),
+    '_load_checkpoint',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='a folder, a list, a missing file or an unknown model name in place of a checkpoint ends in a traceback that names no fix',
+    until='mmengine raises such errors as a class of their own, with the fix',
+)
+def mmengine_checkpoint_paths(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Raise configuration errors for paths of checkpoints that cannot be loaded."""
+
+    def _load_checkpoint(filename: Any, *args: Any, **kwargs: Any) -> Any:
+        check_checkpoint_path(filename, 'the checkpoint ')
+        try:
+            content = original(filename, *args, **kwargs)
+        except ConfigError:
+            raise
+        except (FileNotFoundError, ImportError, KeyError) as error:
+            raise ConfigValueError(
+                f'the checkpoint {filename!r} cannot be loaded ({type(error).__name__}: {" ".join(str(error).split())}): correct its name, '
+                'or give the path of a local file.'
+            ) from error
+        if not isinstance(content, dict):
+            raise ConfigValueError(
+                f'{str(filename)!r} contains no state dict, but a {type(content).__name__}: give a checkpoint of the model.'
+            )
+        return content
+
+    return _load_checkpoint
 
 
 @patch(

@@ -11,7 +11,10 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from lckd_mm.cli.hooks import ADDED_HOOKS, EXACT_RESUME
+from lckd_mm.cli.hooks import ADDED_HOOKS
+
+# The hooks with which a resumed training is bit-identical to an uninterrupted one.
+EXACT_RESUME = ('iteration_seed', 'accumulated_gradients', 'module_attributes', 'resume_point')
 
 
 class NoisyData(torch.utils.data.Dataset):

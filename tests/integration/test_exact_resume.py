@@ -11,8 +11,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from lckd_mm.analysis.resume_check import compare_runs, read_run
-from lckd_mm.cli.hooks import EXACT_RESUME
-from tests.helpers.noisy_training import noisy_runner
+from tests.helpers.noisy_training import EXACT_RESUME, noisy_runner
 
 ITERATIONS = dict(by_epoch=False, max_iters=14, val_interval=4)
 

@@ -27,5 +27,8 @@ distillation_hooks = dict(
     class_count=dict(type='mmrazor.ClassCountHook'),
     annotation_check=dict(type='mmrazor.AnnotationCheckHook'),
     checkpoint_match=dict(type='mmrazor.CheckpointMatchHook'),
+    data_size=dict(type='mmrazor.DataSizeHook'),
     sample_errors=dict(type='mmrazor.SampleErrorHook'),
+    metric_check=dict(type='mmrazor.MetricCheckHook'),
+    finite_loss=dict(type='mmrazor.FiniteLossHook'),
 )

@@ -2,11 +2,14 @@ from .accumulated_gradient_hook import AccumulatedGradientHook
 from .annotation_check_hook import AnnotationCheckHook
 from .checkpoint_match_hook import CheckpointMatchHook
 from .class_count_hook import ClassCountHook
+from .data_size_hook import DataSizeHook
+from .finite_loss_hook import FiniteLossHook
 from .iteration_seed_hook import IterationSeedHook
 from .lipschitz_balance_hook import LipschitzBalanceHook
 from .lipschitz_monitor_hook import LipschitzMonitorHook
 from .loss_weight_hook import LossWeightHook
 from .loss_weight_scheduler_hook import LossWeightSchedulerHook
+from .metric_check_hook import MetricCheckHook
 from .module_attribute_hook import ModuleAttributeHook
 from .resume_point_hook import ResumePointHook
 from .sample_error_hook import SampleErrorHook
@@ -16,11 +19,14 @@ __all__ = [
     'AnnotationCheckHook',
     'CheckpointMatchHook',
     'ClassCountHook',
+    'DataSizeHook',
+    'FiniteLossHook',
     'IterationSeedHook',
     'LipschitzBalanceHook',
     'LipschitzMonitorHook',
     'LossWeightHook',
     'LossWeightSchedulerHook',
+    'MetricCheckHook',
     'ModuleAttributeHook',
     'ResumePointHook',
     'SampleErrorHook',

@@ -85,7 +85,7 @@ def check_gradients(
             taps = list(dict.fromkeys(recorders[recorder].source for recorder, _ in records_of({name: mapping}, True)))
             raise ConfigValueError(
                 f'the loss {name!r} has no gradient for any parameter of the student: its taps {taps} are detached, or all layers up to '
-                'them are frozen; tap a layer behind a trainable one (see `frozen_stages` of the student), or '
-                'set `loss_weight=0`.'
+                'them are frozen; tap a layer behind a trainable one (see `frozen_stages` of the student), make '
+                'layers before them trainable, or set `loss_weight=0`.'
             )
         checked.add(name)

@@ -1,7 +1,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from lckd_mm.errors import ConfigValueError
 
 from ..interfaces import accepts_valid_ratios, reports_norms
-from ..presets import expand_distiller
+from ..presets import check_tap_list, expand_distiller
 from ..recorders import ForwardStop
 from .compatibility import apply_connector
 from .distiller_interface import DistillerInterface
@@ -20,7 +19,7 @@ from .margins import init_margins
 from .network_probe import NetworkProbe
 from .network_taps import NetworkTaps, Tap, TapOptions, parse_taps
 from .probe import inplace_modules
-from .record_checks import check_batch_records, check_batch_sizes, check_probe_records
+from .record_checks import check_batch_records, check_batch_sizes, check_finite, check_probe_records
 from .tap_adapters import TapAdapters
 from .token_grids import Size
 
@@ -60,6 +59,7 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
     Attributes:
         spectral_norms (dict[str, dict[str, Tensor]]): For each loss that compares spectral norms, its latest detached inputs
             ``student`` and ``teacher``, (pairs, batch).
+        nonfinite_tap (str): Since when the student is not finite, as a clause; empty if it is.
         network_taps (dict[bool, NetworkTaps]): The taps of the student (True) and of the teacher (False).
 
     Raises:
@@ -92,6 +92,7 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         self.adapters = TapAdapters(adapters, list(options['student']))
         self._probe = NetworkProbe(probe_size, probe_inputs)
         self._unchecked_losses: list[str] = []
+        self.nonfinite_tap = ''
         self.spectral_norms: dict[str, dict[str, Tensor]] = {}
         self.network_taps = {
             True: NetworkTaps('student', self.student_recorders, options['student']),
@@ -195,10 +196,9 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
                 check_batch_records(self, self._unchecked_losses, image_size)
                 self._unchecked_losses = []
             losses = {name: self.compute_loss(name, valid_ratios, image_size) for name in self.loss_forward_mappings}
-            # A finite loss has been computed from finite maps, so the maps are examined only if a loss is not.
-            if losses and not torch.stack([loss.detach().sum().float() for loss in losses.values()]).isfinite().all():
-                names = dict(records_of(self.loss_forward_mappings, from_student=False))
-                self.network_taps[False].check_finite(names)
+            nonfinite_tap = check_finite(self, losses.values())
+            # The first of several iterations counts.
+            self.nonfinite_tap = nonfinite_tap and (self.nonfinite_tap or nonfinite_tap)
         except ValueError:
             check_batch_sizes(self.network_taps.values())
             raise
@@ -219,6 +219,8 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
 
 def _pop_taps(config: dict[str, Any]) -> dict[str, dict[str, TapOptions]]:
     """Remove ``taps``, ``student_taps`` and ``teacher_taps`` from a config, and return the taps of each network."""
+    for option in ('taps', 'student_taps', 'teacher_taps'):
+        check_tap_list(option, config.get(option))
     common = config.pop('taps', None) or ()
     lists = {side: config.pop(f'{side}_taps', None) for side in ('student', 'teacher')}
     options = {side: parse_taps(common if taps is None else taps) for side, taps in lists.items()}

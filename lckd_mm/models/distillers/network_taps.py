@@ -101,7 +101,7 @@ class NetworkTaps:
         """Register the recorders on a model.
 
         Raises:
-            ConfigValueError: The model has no module, or no parameter, of that name.
+            ConfigValueError: The model has no module, or no parameter, of that name, or the module is a list of modules.
         """
         modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
         for recorder in self.manager.recorders.values():
@@ -111,8 +111,19 @@ class NetworkTaps:
             if recorder.source and not kind.startswith(('Function', 'Method')) and recorder.source not in sources:
                 valid = [name for name in sources if name]
                 raise ConfigValueError(unknown_name(f"the {self.role}'s tap", recorder.source, valid))
+            if sources is modules and recorder.source:
+                self._check_is_called(recorder.source, modules[recorder.source])
         self.manager.initialize(model)
         self._modules = modules
+
+    def _check_is_called(self, name: str, module: nn.Module) -> None:
+        # The class of a list or a dict of modules has no `forward`: the network calls their elements.
+        if type(module).forward is nn.Module.forward:
+            elements = [f'{name}.{key}' for key, _ in module.named_children()]
+            raise ConfigValueError(
+                f"the {self.role}'s tap {name!r} is a {type(module).__name__}, which has no output of its own: tap one of its "
+                f'elements, {" or ".join(map(repr, elements[-2:])) or "or another layer"}.'
+            )
 
     def reattach(self, model: nn.Module) -> None:
         """Register the recorders on the modules that replaced tapped ones: without a process group a Runner replaces each SyncBN."""
@@ -228,18 +239,15 @@ class NetworkTaps:
                     f'copy with dict(source={recorder.source!r}, copy=True).'
                 )
 
-    def check_finite(self, names: Iterable[str]) -> None:
-        """Check that the recorded maps are finite.
-
-        Raises:
-            ConfigRuntimeError: One is not; names the tap and the iteration.
-        """
+    def nonfinite_tap(self, names: Iterable[str]) -> str:
+        """Return the first tap whose recorded maps are not finite, with its iteration, as a clause; empty if all are finite."""
         for name in dict.fromkeys(names):
             for feature in self.read_maps(name):
                 if isinstance(feature, Tensor) and not feature.isfinite().all():
                     iteration = MessageHub.get_current_instance().get_info('iter', 0) + 1
                     num_invalid = int((~feature.isfinite()).sum())
-                    raise ConfigRuntimeError(
+                    return (
                         f"the {self.role}'s tap {self.source(name)!r} is not finite at iteration {iteration} ({num_invalid} of "
-                        f'{feature.numel()} values): check the checkpoint and the input, or train without --amp.'
+                        f'{feature.numel()} values)'
                     )
+        return ''

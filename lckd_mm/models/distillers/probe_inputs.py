@@ -22,9 +22,10 @@ def check_probe_options(size: Sequence[int] | None, inputs: Any) -> None:
         ConfigValueError: ``size`` is not two positive integers, ``inputs`` contain something else than shapes, tensors and strings, or
             both are given.
     """
-    if size is not None and (len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size)):
+    is_pair = isinstance(size, (tuple, list)) and len(size) == 2
+    if size is not None and not (is_pair and all(isinstance(n, int) and n > 0 for n in size)):
         raise ConfigValueError(
-            f'probe_size={tuple(size)} is not valid: give height and width of the probe image in pixels, (224, 224) for example.'
+            f'probe_size={size!r} is not valid: give height and width of the probe image in pixels, (224, 224) for example.'
         )
     if inputs is None:
         return

@@ -13,7 +13,7 @@ from lckd_mm.spectral import num_channels
 
 from ..interfaces import needs_channels, requires_annotations
 from .compatibility import adapted_names, loss_error, match_networks
-from .mappings import recorder_names
+from .mappings import recorder_names, records_of
 from .network_taps import NetworkTaps
 from .probe import evaluating
 from .token_grids import Size
@@ -127,6 +127,34 @@ def _try_losses(distiller: LipschitzDistiller, mappings: Mappings, image_size: S
                     for argument, record in mapping.items()
                 }
                 raise loss_error(loss_name, records, error) from error
+
+
+def check_finite(distiller: LipschitzDistiller, losses: Iterable[Tensor]) -> str:
+    """Check the recorded maps if a loss is not finite; a finite loss has been computed from finite maps.
+
+    Args:
+        distiller (LipschitzDistiller): The distiller, whose taps have the records of a batch.
+        losses (Iterable[Tensor]): The losses of the batch.
+
+    Returns:
+        str: The first tap of the student that is not finite, as a clause; empty if there is none. It is no error in one batch: with
+        float16, such a step is skipped. See :class:`lckd_mm.engine.hooks.FiniteLossHook`.
+
+    Raises:
+        ConfigRuntimeError: A tap of the teacher is not finite; names the tap and the iteration.
+    """
+    values = [loss.detach().sum().float() for loss in losses]
+    if not values or torch.stack(values).isfinite().all():
+        return ''
+    clauses = {
+        is_student: distiller.network_taps[is_student].nonfinite_tap(
+            dict(records_of(distiller.loss_forward_mappings, from_student=is_student))
+        )
+        for is_student in (False, True)
+    }
+    if clauses[False]:
+        raise ConfigRuntimeError(f'{clauses[False]}: check the checkpoint and the input, or train without --amp.')
+    return clauses[True]
 
 
 def check_batch_sizes(networks: Iterable[NetworkTaps]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-from lckd_mm.errors import ConfigValueError
+from lckd_mm.errors import ConfigTypeError, ConfigValueError
 
 from .compatibility import ChannelPairs
 from .network_taps import NetworkTaps
@@ -26,6 +26,10 @@ class TapAdapters(nn.ModuleDict):
         if isinstance(option, str) and option != 'auto':
             raise ConfigValueError(
                 f"adapters={option!r} is unknown: use 'auto', True, False or a list with a config per tap."
+            )
+        if not isinstance(option, (bool, str, list, tuple)):
+            raise ConfigTypeError(
+                f"adapters={option!r} is a {type(option).__name__}: use 'auto', True, False or a list with a config per tap."
             )
         if not isinstance(option, (bool, str)) and len(option) != len(tap_names):
             raise ConfigValueError(

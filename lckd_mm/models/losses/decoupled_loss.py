@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmrazor.registry import MODELS
 from torch import Tensor
 
-from lckd_mm.errors import ConfigValueError
+from lckd_mm.errors import check_number
 
 
 @MODELS.register_module()
@@ -41,11 +41,9 @@ class DecoupledLoss(nn.Module):
 
     def __init__(self, tau: float = 1.0, alpha: float = 1.0, beta: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if not tau > 0:
-            raise ConfigValueError(f'DecoupledLoss: tau={tau!r} is not positive: use 1 or more.')
+        check_number('DecoupledLoss', 'tau', tau, is_open=True)
         for name, value in dict(alpha=alpha, beta=beta, loss_weight=loss_weight).items():
-            if not value >= 0:
-                raise ConfigValueError(f'DecoupledLoss: {name}={value!r} is negative: use 0 or more.')
+            check_number('DecoupledLoss', name, value)
         self.tau = tau
         self.alpha = alpha
         self.beta = beta

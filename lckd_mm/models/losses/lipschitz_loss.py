@@ -5,7 +5,7 @@ import torch.nn as nn
 from mmrazor.registry import MODELS
 from torch import Tensor
 
-from lckd_mm.errors import ConfigValueError, unknown_name
+from lckd_mm.errors import ConfigValueError, check_number, unknown_name
 
 
 def _squared_difference(student: Tensor, teacher: Tensor) -> Tensor:
@@ -66,12 +66,12 @@ class LipschitzLoss(nn.Module):
         super().__init__()
         if distance not in _DISTANCES:
             raise ConfigValueError(unknown_name('LipschitzLoss: distance', distance, _DISTANCES))
+        check_number('LipschitzLoss', 'decay', decay)
         if not 0 < decay <= 1:
             raise ConfigValueError(
                 f'LipschitzLoss: decay={decay!r} is outside (0, 1]: use 0.5 (published), or 1 for equal weights.'
             )
-        if not loss_weight >= 0:
-            raise ConfigValueError(f'LipschitzLoss: loss_weight={loss_weight!r} is negative: use 0 or more.')
+        check_number('LipschitzLoss', 'loss_weight', loss_weight)
         self.loss_weight, self.decay, self.distance = loss_weight, decay, distance
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from mmrazor.registry import MODELS
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lckd_mm.errors import ConfigValueError
+from lckd_mm.errors import ConfigValueError, check_number
 from lckd_mm.spectral.pairing import position_weights
 
 
@@ -58,14 +58,13 @@ class OverhaulLoss(nn.Module):
         divisors: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        check_number('OverhaulLoss', 'decay', decay)
         if not 0 < decay <= 1:
             raise ConfigValueError(
                 f'OverhaulLoss: decay={decay!r} is outside (0, 1]: use 0.5 (published), or 1 for equal weights.'
             )
-        if not mul_factor > 0:
-            raise ConfigValueError(f'OverhaulLoss: mul_factor={mul_factor!r} is not positive: use 1000 for example.')
-        if not loss_weight >= 0:
-            raise ConfigValueError(f'OverhaulLoss: loss_weight={loss_weight!r} is negative: use 0 or more.')
+        check_number('OverhaulLoss', 'mul_factor', mul_factor, is_open=True)
+        check_number('OverhaulLoss', 'loss_weight', loss_weight)
         if divisors is not None and not all(divisor > 0 for divisor in divisors):
             raise ConfigValueError(f'OverhaulLoss: divisors={tuple(divisors)} contain a value that is not positive.')
         self.loss_weight, self.decay, self.divisors = loss_weight, decay, divisors

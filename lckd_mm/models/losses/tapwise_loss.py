@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmrazor.registry import MODELS
 from torch import Tensor
 
-from lckd_mm.errors import ConfigValueError
+from lckd_mm.errors import ConfigValueError, check_number
 
 
 @MODELS.register_module()
@@ -38,8 +38,7 @@ class TapwiseLoss(nn.Module):
 
     def __init__(self, loss: dict, loss_weight: float = 1.0, resize: bool = False) -> None:
         super().__init__()
-        if not loss_weight >= 0:
-            raise ConfigValueError(f'TapwiseLoss: loss_weight={loss_weight!r} is negative: use 0 or more.')
+        check_number('TapwiseLoss', 'loss_weight', loss_weight)
         self.loss = MODELS.build(loss)
         self.loss_weight = loss_weight
         self.resize = resize

@@ -7,10 +7,10 @@ losses. A new method is one new file in this package; :mod:`lckd_mm.models.prese
 import importlib
 import pkgutil
 
-from .expansion import expand_distiller
+from .expansion import check_tap_list, expand_distiller
 from .registry import PRESETS, Expansion, register_preset
 
-__all__ = ['PRESETS', 'Expansion', 'expand_distiller', 'register_preset']
+__all__ = ['PRESETS', 'Expansion', 'check_tap_list', 'expand_distiller', 'register_preset']
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f'{__name__}.{_module.name}')

@@ -1,7 +1,7 @@
 """Expansion of ``losses`` of a :class:`LipschitzDistiller` into MMRazor's vocabulary."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,8 +81,10 @@ def expand_distiller(config: Mapping[str, Any]) -> Config:
 def parse_losses(losses: Sequence[str | Mapping[str, Any]] | Mapping[str, Mapping[str, Any] | None]) -> list[LossEntry]:
     """Parse ``losses``; arguments and errors as in :func:`expand_distiller`."""
     if isinstance(losses, Mapping):
+        _check_entries(losses.values(), optional=True)
         pairs = [({'name': key, 'type': key, **value}) for key, value in losses.items() if value is not None]
     elif isinstance(losses, Sequence) and not isinstance(losses, str):
+        _check_entries(losses)
         pairs = [{'type': entry} if isinstance(entry, str) else dict(entry) for entry in losses]
     else:
         raise ConfigTypeError(
@@ -99,10 +101,19 @@ def parse_losses(losses: Sequence[str | Mapping[str, Any]] | Mapping[str, Mappin
     return list(entries.values())
 
 
+def _check_entries(entries: Iterable[Any], optional: bool = False) -> None:
+    """Check the types of the entries of ``losses``: names and dicts in a list, dicts and None in a dict."""
+    valid = (Mapping, type(None)) if optional else (str, Mapping)
+    for entry in entries:
+        if not isinstance(entry, valid):
+            form = 'dict(loss_weight=1.0), dict() or None' if optional else "a name such as 'lipschitz', or a dict"
+            raise ConfigTypeError(f'the entry {entry!r} of losses is a {type(entry).__name__}: give {form}.')
+
+
 def _parse_entry(options: Config) -> LossEntry:
     options = {key: value for key, value in options.items() if key != '_scope_'}
     kind = options.pop('type', None)
-    if kind not in PRESETS:
+    if not isinstance(kind, str) or kind not in PRESETS:
         raise ConfigValueError(unknown_name('losses: the method', kind, sorted(PRESETS)))
     name = str(options.pop('name', None) or kind)
     taps = {key: options.pop(key) for key in _TAP_KEYS if options.get(key) is not None}
@@ -110,14 +121,41 @@ def _parse_entry(options: Config) -> LossEntry:
         if option not in PRESETS[kind].options:
             valid = [*PRESETS[kind].options, 'name', *_TAP_KEYS]
             raise ConfigValueError(unknown_name(f'losses: the option of {kind!r}', option, valid))
+        PRESETS[kind].check_option(kind, option, options[option])
+    for key, value in taps.items():
+        if value != 'logits':
+            check_tap_list(f'losses: {kind}: {key}', value)
     # mmengine adds up only those values whose name contains 'loss'.
     return LossEntry(name if name.startswith('loss_') else f'loss_{name}', kind, taps, options)
+
+
+def check_tap_list(option: str, taps: Any) -> None:
+    """Check that the taps of a network are a list.
+
+    Args:
+        option (str): What they are, for the message.
+        taps (Any): A value of ``taps``, ``student_taps`` or ``teacher_taps``; None is valid.
+
+    Raises:
+        ConfigTypeError: They are no list.
+
+    Example:
+        >>> check_tap_list('taps', 'backbone.layer1')
+        Traceback (most recent call last):
+        ...
+        lckd_mm.errors.ConfigTypeError: taps='backbone.layer1' is a str: give a list of layers, ['backbone.layer1'].
+    """
+    if taps is not None and not isinstance(taps, (list, tuple)):
+        example = [taps] if isinstance(taps, (str, dict)) else ['backbone.layer1', 'backbone.layer2']
+        raise ConfigTypeError(f'{option}={taps!r} is a {type(taps).__name__}: give a list of layers, {example}.')
 
 
 class _TapLists:
     """The taps of both networks, to which entries append their own."""
 
     def __init__(self, config: Config) -> None:
+        for option in _TAP_KEYS:
+            check_tap_list(option, config.get(option))
         common = config.pop('taps', None)
         student, teacher = config.pop('student_taps', None), config.pop('teacher_taps', None)
         self.student = list(common or ()) if student is None else list(student)

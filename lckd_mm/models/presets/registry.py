@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lckd_mm.errors import ConfigValueError, unknown_name
+from lckd_mm.errors import ConfigTypeError, ConfigValueError, unknown_name
 
 Config = dict[str, Any]
 
@@ -45,6 +45,33 @@ class Preset:
         """Names of the options."""
         return list(inspect.signature(self.expand).parameters)
 
+    def check_option(self, method: str, name: str, value: Any) -> None:
+        """Check an option against the annotation of its parameter, if that is a plain type.
+
+        Args:
+            method (str): Name of the method, for the message.
+            name (str): Name of the option.
+            value (Any): Its value.
+
+        Raises:
+            ConfigTypeError: The value has another type.
+        """
+        parameter = inspect.signature(self.expand).parameters[name]
+        valid = _VALID_TYPES.get(parameter.annotation)
+        if (
+            valid is None
+            or value == parameter.default
+            or (isinstance(value, valid) and isinstance(value, bool) == (valid is bool))
+        ):
+            return
+        raise ConfigTypeError(
+            f'losses: {method}: {name}={value!r} is a {type(value).__name__}: give a {parameter.annotation.__name__}, '
+            f'{parameter.default!r} for example.'
+        )
+
+
+_VALID_TYPES: dict[Any, Any] = {float: (int, float), int: int, bool: bool, str: str}
+"""For the annotation of a parameter, the types of its values; other annotations are not checked."""
 
 PRESETS: dict[str, Preset] = {}
 

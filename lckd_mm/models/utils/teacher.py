@@ -1,14 +1,14 @@
 """Loading of the teacher's checkpoint."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
+from lckd_mm.checkpoint_path import check_checkpoint_path
+from lckd_mm.errors import ConfigValueError
 from lckd_mm.state_dicts import has_student, select_student, unwrap_keys
 
 # What MMRazor names the teacher in the checkpoint of a distillation.
@@ -102,18 +102,17 @@ def _load_state(teacher: nn.Module, state: Mapping[str, Tensor], checkpoint: str
 
 
 def _read_file(checkpoint: str, option: str = 'teacher_ckpt') -> Mapping[str, Tensor]:
-    if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
-        raise ConfigFileNotFoundError(
-            f'{option}={checkpoint!r} does not exist (working directory: {str(Path.cwd())!r}): train the teacher first, or give the '
-            'path or URL of its checkpoint.'
-        )
+    check_checkpoint_path(checkpoint, option, 'train the teacher first, or give the path or URL of its checkpoint')
     try:
         data = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='current')
-        state = data.get('state_dict', data)
-        if not all(isinstance(value, Tensor) for value in state.values()):
+        state = data.get('state_dict', data) if isinstance(data, Mapping) else None
+        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
             raise ValueError('it contains no state dict')
     except Exception as error:
-        raise ConfigValueError(f'{option}={checkpoint!r} cannot be read: {error}') from error
+        reason = ' '.join(str(error).split()).rstrip('.')
+        raise ConfigValueError(
+            f'{option}={checkpoint!r} cannot be read: {reason}; give the path or URL of a checkpoint of the teacher.'
+        ) from error
     return unwrap_keys(state)
 
 

@@ -1,0 +1,96 @@
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmrazor.registry import HOOKS
+
+from lckd_mm.errors import ConfigValueError, unknown_name
+
+# Options of hooks and schedulers that name a metric: CheckpointHook, EarlyStoppingHook, ReduceOnPlateauLR.
+_OPTIONS = ('save_best', 'monitor')
+
+
+@HOOKS.register_module()
+class MetricCheckHook(Hook):
+    """Reject the name of a metric that the evaluation does not produce, before the training.
+
+    The names are those of an evaluation of one image, which the hook makes only if another hook or a scheduler names a metric. Random
+    numbers and the state of the training do not change. If one image cannot be evaluated, nothing is checked.
+
+    Without this hook, a wrong ``save_best`` ends the training after its first evaluation, and a wrong ``monitor`` has no effect.
+
+    Raises:
+        ConfigValueError: A metric is unknown; lists the names that the evaluation produces.
+
+    Example:
+        >>> default_hooks = dict(metric_check=dict(type='mmrazor.MetricCheckHook'))
+    """
+
+    # The last, since hooks prepare the evaluation.
+    priority = 'LOWEST'
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare the names with those of an evaluation.
+
+        Args:
+            runner (Runner): The runner of the training.
+
+        Raises:
+            ConfigValueError: A metric is unknown.
+        """
+        names = _named_metrics(runner)
+        if not names or runner.val_loop is None:
+            return
+        metrics = _metrics_of_one_image(runner)
+        for owner, name in names:
+            # Metrics such as those of a class without objects may be missing, but then another one with this prefix is not.
+            if metrics and name not in metrics:
+                raise ConfigValueError(unknown_name(owner, name, metrics))
+
+
+def _named_metrics(runner: Runner) -> list[tuple[str, str]]:
+    schedulers = runner.param_schedulers or []
+    lists = schedulers.values() if isinstance(schedulers, Mapping) else [schedulers]
+    named = []
+    for owner in [*runner.hooks, *(scheduler for each in lists for scheduler in each)]:
+        for option in _OPTIONS:
+            value = getattr(owner, option, None)
+            for name in [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ():
+                if isinstance(name, str) and name != 'auto':
+                    named.append((f'{type(owner).__name__}: {option}', name))
+    return named
+
+
+@torch.no_grad()
+def _metrics_of_one_image(runner: Runner) -> dict[str, Any]:
+    loader: Any = runner.val_loop.dataloader
+    evaluator: Any = runner.val_loop.evaluator
+    is_training = runner.model.training
+    try:
+        with _same_random_numbers():
+            runner.model.eval()
+            batch = loader.collate_fn([loader.dataset[0]])
+            outputs = runner.model.val_step(batch)
+            evaluator.process(data_samples=outputs, data_batch=batch)
+            return dict(evaluator.evaluate(1))
+    except Exception:
+        # The evaluation itself reports its errors; one image may lack what a metric needs.
+        return {}
+    finally:
+        for metric in evaluator.metrics:
+            metric.results.clear()
+        runner.model.train(is_training)
+
+
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])

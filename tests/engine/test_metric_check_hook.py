@@ -1,0 +1,50 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from lckd_mm.errors import ConfigValueError
+from tests.helpers.small_classifiers import build_distillation
+from tests.helpers.toy_runners import toy_runner
+
+
+class Recorder(Hook):
+    """Records the random numbers that the first iteration would draw."""
+
+    state: torch.Tensor
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter == 0:
+            self.state = torch.random.get_rng_state()
+            assert runner.model.training
+
+
+def train(work_dir: Path, save_best: str | None, *hooks: dict) -> torch.Tensor:
+    recorder = Recorder()
+    checkpoint = dict(type='CheckpointHook', save_best=save_best, rule='greater')
+    runner = toy_runner(
+        build_distillation(),
+        work_dir,
+        default_hooks=dict(checkpoint=checkpoint),
+        custom_hooks=[*hooks, recorder],
+        train_cfg=dict(by_epoch=True, max_epochs=1, val_interval=1),
+    )
+    runner.train()
+    return recorder.state
+
+
+def test_unknown_metric_is_reported_before_the_first_step(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigValueError, match=r"CheckpointHook: save_best 'accuracy/top-1' .*did you mean 'accuracy/top1'"
+    ):
+        train(tmp_path, 'accuracy/top-1', dict(type='MetricCheckHook'))
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_known_metric_changes_no_random_number_and_no_result(tmp_path: Path) -> None:
+    expected = train(tmp_path / 'a', 'accuracy/top1')
+    assert torch.equal(train(tmp_path / 'b', 'accuracy/top1', dict(type='MetricCheckHook')), expected)
+    values = [torch.load(tmp_path / name / 'epoch_1.pth')['state_dict'] for name in 'ab']
+    assert all(torch.equal(values[0][key], values[1][key]) for key in values[0])
