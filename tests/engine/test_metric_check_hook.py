@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 
 from lckd_mm.errors import ConfigValueError
@@ -21,7 +22,19 @@ class Recorder(Hook):
             assert runner.model.training
 
 
-def train(work_dir: Path, save_best: str | None, *hooks: dict) -> torch.Tensor:
+class MetricOfManyImages(BaseMetric):
+    """Produces nothing for a single image, as CocoMetric without a detection."""
+
+    default_prefix = 'many'
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results += [len(sample) for sample in data_samples]
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        return {'score': 1.0} if len(results) > 1 else {}
+
+
+def train(work_dir: Path, save_best: str | None, *hooks: dict, **options: Any) -> torch.Tensor:
     recorder = Recorder()
     checkpoint = dict(type='CheckpointHook', save_best=save_best, rule='greater')
     runner = toy_runner(
@@ -30,6 +43,7 @@ def train(work_dir: Path, save_best: str | None, *hooks: dict) -> torch.Tensor:
         default_hooks=dict(checkpoint=checkpoint),
         custom_hooks=[*hooks, recorder],
         train_cfg=dict(by_epoch=True, max_epochs=1, val_interval=1),
+        **options,
     )
     runner.train()
     return recorder.state
@@ -48,3 +62,9 @@ def test_known_metric_changes_no_random_number_and_no_result(tmp_path: Path) -> 
     assert torch.equal(train(tmp_path / 'b', 'accuracy/top1', dict(type='MetricCheckHook')), expected)
     values = [torch.load(tmp_path / name / 'epoch_1.pth')['state_dict'] for name in 'ab']
     assert all(torch.equal(values[0][key], values[1][key]) for key in values[0])
+
+
+def test_metric_that_one_image_does_not_produce_is_accepted(tmp_path: Path) -> None:
+    evaluator = [dict(type='mmpretrain.Accuracy', topk=(1,)), MetricOfManyImages()]
+    train(tmp_path, 'many/score', dict(type='MetricCheckHook'), val_evaluator=evaluator)
+    assert list(tmp_path.glob('best_many_score*.pth'))
