@@ -1,7 +1,9 @@
 """Wrong data sets and checkpoints end a command with one sentence that names the file and the fix."""
 
 import json
+import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 import torch
 
 from tests.helpers.refusals import check_refusal, run_command, training, write_case, write_workspace
+from tests.helpers.small_classifiers import classifier
 
+PLAIN = {'model': classifier()}
 DATASET = 'train_dataloader.dataset'
 VOC = {
     DATASET: dict(
@@ -122,11 +126,18 @@ CHECKPOINTS = {
 }
 
 
+@pytest.fixture(scope='module')
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('data')
+    write_workspace(folder)
+    torch.save([torch.zeros(2)], folder / 'list.pth')
+    return folder
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    write_workspace(tmp_path)
-    torch.save([torch.zeros(2)], tmp_path / 'list.pth')
-    return tmp_path
+def root(workspace: Path, tmp_path: Path) -> Path:
+    """A copy of the workspace, whose files a test changes."""
+    return Path(shutil.copytree(workspace, tmp_path / 'data'))
 
 
 def in_root(value: Any, root: Path) -> Any:
@@ -140,37 +151,45 @@ def in_root(value: Any, root: Path) -> Any:
 def test_wrong_data_end_a_training_with_one_sentence(name: str, root: Path, capsys: pytest.CaptureFixture) -> None:
     change, options, words = DATA[name]
     change(root)
-    check_refusal(training(write_case(root, in_root(options, root)), root), words, root, capsys)
+    check_refusal(training(write_case(root, in_root({**PLAIN, **options}, root)), root), words, root, capsys)
 
 
 def test_wrong_image_is_named_by_a_worker(root: Path, capsys: pytest.CaptureFixture) -> None:
     (root / 'train/zero/0.png').write_text('text')
-    config = write_case(root, {'train_dataloader.num_workers': 1})
+    config = write_case(root, {**PLAIN, 'train_dataloader.num_workers': 1})
     check_refusal(training(config, root), ('train/zero/0.png', 'replace the file'), root, capsys)
 
 
-@pytest.mark.parametrize('name', CHECKPOINTS)
-@pytest.mark.parametrize('option', ['load_from', 'model.teacher_ckpt', 'init_cfg', 'resume', 'test'])
+@pytest.mark.parametrize(
+    ('option', 'name'),
+    [
+        *(('load_from', name) for name in CHECKPOINTS),
+        *product(
+            ('model.teacher_ckpt', 'init_cfg', 'resume', 'test'), ('folder', 'text', 'another model', 'list of tensors')
+        ),
+    ],
+)
 def test_wrong_checkpoint_ends_with_one_sentence(
     option: str, name: str, root: Path, capsys: pytest.CaptureFixture
 ) -> None:
     value, words = CHECKPOINTS[name]
     value = value.replace('ROOT', str(root))
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = dict(PLAIN) if option == 'load_from' else {}
     if option == 'init_cfg':
         changes = {
             'model.architecture.backbone.init_cfg': dict(type='Pretrained', prefix='backbone.', checkpoint=value)
         }
     elif option not in ('resume', 'test'):
-        changes = {option: value}
+        changes |= {option: value}
     config = write_case(root, changes)
     command = training(config, root, *(['--resume', value] if option == 'resume' else []))
     if option == 'test':
         command[:2] = ['test', str(config), value]
     if name == 'another model':
-        words = {'init_cfg': ('ROOT/wide.pth', 'prefix'), 'resume': ('ROOT/wide.pth', 'without resume')}.get(
-            option, words
-        )
+        words = {
+            'init_cfg': ('ROOT/wide.pth', 'prefix'),
+            'resume': ('ROOT/wide.pth', 'cannot resume', 'without resume'),
+        }.get(option, words)
     check_refusal(command, words, root, capsys)
 
 
