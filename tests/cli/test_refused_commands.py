@@ -66,8 +66,8 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     'unknown corruption': (('test', CONFIG, CHECKPOINT, '--corruptions', 'fogg'), ("'fogg'", "'fog'")),
     'severity of a wrong type': (('test', CONFIG, CHECKPOINT, '--corruptions', 'fog:high'), ('fog:high',)),
     'export of a missing checkpoint': (('export', 'ROOT/nothing.pth', 'ROOT/out.pth'), ('ROOT/nothing.pth',)),
-    'export of a text': (('export', 'ROOT/text.pth', 'ROOT/out.pth'), ('ROOT/text.pth', 'not a checkpoint')),
-    'export of a plain model': (('export', CHECKPOINT, 'ROOT/out.pth'), ('teacher.pth',)),
+    'export of a text': (('export', 'ROOT/text.pth', 'ROOT/exported.pth'), ('ROOT/text.pth', 'not a checkpoint')),
+    'export of a plain model': (('export', CHECKPOINT, 'ROOT/exported.pth'), ('teacher.pth',)),
     'taps of a missing config': (('taps', 'ROOT/nothing.py'), ('ROOT/nothing.py', 'does not exist')),
     'taps with a wrong depth': (('taps', CONFIG, '--depth', 'deep'), ("'deep'", '--depth')),
     'expansion of a missing config': (('config', 'ROOT/nothing.py'), ('ROOT/nothing.py', 'does not exist')),
@@ -129,7 +129,7 @@ def test_clone_without_set_up_names_the_set_up_and_the_path(
     ],
 )
 def test_exhausted_memory_ends_with_what_to_reduce(error: Exception, words: tuple[str, ...], root: Path) -> None:
-    sentence = entry.config_error_sentence(error)
+    sentence = entry.system_error_sentence(error)
     assert sentence is not None
     assert all(word in sentence for word in words)
 
