@@ -1,14 +1,18 @@
 """What ends a training early: signals and a full disk. Each is reported in one sentence."""
 
+import gc
 import logging
+import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from lckd_mm.atomic_files import is_full_disk, write_sentence
@@ -28,11 +32,13 @@ def reported_end(runner: Runner) -> Iterator[None]:
         FileWriteError: The disk is full, for a log file as well.
     """
     received: list[int] = []
+    runner.register_hook(_InterruptionHook(received), priority='VERY_HIGH')
     with _handled_signals(received), _full_disk_ends_logging():
         try:
             yield
         except BaseException as error:
             if received:
+                _release_frames(error)
                 # A signal that is sent to all processes also ends the workers, which is an error of the data loader.
                 if is_main_process():
                     print(f'\n{interruption_sentence(runner, received[0])}', file=sys.stderr)
@@ -40,6 +46,34 @@ def reported_end(runner: Runner) -> Iterator[None]:
             if is_full_disk(error) and not isinstance(error, ConfigError):
                 raise FileWriteError(write_sentence(runner.work_dir, error)) from error
             raise
+
+
+class _InterruptionHook(Hook):
+    """Raises an interrupt again at the next batch, if Python has ignored the first one.
+
+    Python ignores exceptions in destructors, and in what it runs after a fork: when the workers of an epoch are started.
+    """
+
+    def __init__(self, received: list[int]) -> None:
+        self._received = received
+
+    def _before_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, mode: str = 'train') -> None:
+        if self._received:
+            raise KeyboardInterrupt
+
+
+def _release_frames(error: BaseException) -> None:
+    """Delete the objects of an interrupted call, without a report on those whose constructor was interrupted.
+
+    The destructor of torch's iterator over worker processes fails if its constructor has not finished.
+    """
+    previous = sys.unraisablehook
+    sys.unraisablehook = lambda *_: None
+    try:
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+    finally:
+        sys.unraisablehook = previous
 
 
 def interruption_sentence(runner: Any, number: int) -> str:
@@ -66,7 +100,15 @@ def _handled_signals(received: list[int]) -> Iterator[None]:
         yield
         return
 
+    process = os.getpid()
+
     def handle(number: int, frame: object) -> NoReturn:
+        if os.getpid() != process:
+            # A worker process, which has inherited the handler and must not ignore the signal by which it is ended.
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            raise KeyboardInterrupt
         received.append(number)
         # The launcher of the training may send another one while it ends.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
