@@ -115,12 +115,38 @@ def _handled_signals(received: list[int]) -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    _PREVIOUS_HANDLERS.update({number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)})
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        _restore_handlers()
+        _PREVIOUS_HANDLERS.clear()
+
+
+_PREVIOUS_HANDLERS: dict[int, Any] = {}
+
+
+def _restore_handlers() -> None:
+    for number, handler in _PREVIOUS_HANDLERS.items():
+        signal.signal(number, handler)
+
+
+# Pools end their workers with SIGTERM, those of mmdet's evaluation often when they have just started. With the handler of the training, or
+# with a signal that arrives before the handler is replaced, a worker would not end, and the training would wait forever.
+def _block_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PREVIOUS_HANDLERS)
+
+
+def _unblock_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PREVIOUS_HANDLERS)
+
+
+def _start_child() -> None:
+    _restore_handlers()
+    _unblock_signals()
+
+
+os.register_at_fork(before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_start_child)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """The lines of scalars that mmengine's local backend has written before a training was interrupted."""
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from lckd_mm.atomic_files import write_text
 
 
 def remove_repeated_lines(folders: Iterable[Path], is_kept: Callable[[dict[str, Any]], bool]) -> int:
@@ -32,9 +33,7 @@ def remove_repeated_lines(folders: Iterable[Path], is_kept: Callable[[dict[str, 
         kept = [line for line in lines if _is_kept(line, is_kept)]
         if len(kept) < len(lines):
             num_removed += len(lines) - len(kept)
-            temporary = path.with_name(f'.{path.name}.tmp')
-            temporary.write_text(''.join(f'{line}\n' for line in kept))
-            os.replace(temporary, path)
+            write_text(path, ''.join(f'{line}\n' for line in kept))
     return num_removed
 
 

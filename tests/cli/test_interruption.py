@@ -1,6 +1,7 @@
 """How a training ends that is interrupted, or that finds the disk full."""
 
 import logging
+import multiprocessing
 import os
 import re
 import signal
@@ -84,6 +85,16 @@ def test_a_worker_that_receives_the_same_signal_is_no_error(tmp_path: Path, caps
         run_verb(lambda *_: _train(tmp_path, 1, end_all))
     assert end.value.code == 143
     assert 'by SIGTERM' in capsys.readouterr().err
+
+
+def test_a_forked_process_ends_by_sigterm_as_without_a_training() -> None:
+    """The pool of mmdet's evaluation waits for its workers, which it ends with SIGTERM."""
+    with reported_end(object()):
+        process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+        process.start()
+        process.terminate()
+        process.join(30)
+    assert process.exitcode == -signal.SIGTERM
 
 
 def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:

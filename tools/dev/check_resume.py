@@ -9,7 +9,6 @@ second run continues it.
 
 import argparse
 import importlib
-import json
 import multiprocessing
 import os
 import runpy
@@ -21,6 +20,7 @@ import torch
 
 from lckd_mm.analysis.resume_cases import all_cases
 from lckd_mm.analysis.resume_check import check_case
+from lckd_mm.json_lines import append_json_line, read_json_lines
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 
@@ -59,15 +59,14 @@ def main() -> None:
     torch.set_num_threads(1)
     args.folder.mkdir(parents=True, exist_ok=True)
     results = args.folder / 'results.jsonl'
-    records = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    records = read_json_lines(results)
     done = {(record['case'], record['seed'], len(record['kills'])) for record in records}
     for name in args.cases or cases:
         if (name, args.seed, args.kills) in done:
             continue
         record = check_case(cases[name], args.folder, args.kills, start_training, args.seed)
         records.append(record)
-        with results.open('a') as file:
-            file.write(json.dumps(record) + '\n')
+        append_json_line(results, record)
     print('case                      seed  kills  compared  differences  moments (s)')
     for record in records:
         moments = ' '.join(map(str, record['kills']))
