@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -100,16 +100,11 @@ def _handled_signals(received: list[int]) -> Iterator[None]:
         yield
         return
 
-    process = os.getpid()
-
-    def handle(number: int, frame: object) -> NoReturn:
-        if os.getpid() != process:
-            # A worker process, which has inherited the handler and must not ignore the signal by which it is ended.
-            if number == signal.SIGTERM:
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
-            raise KeyboardInterrupt
+    def handle(number: int, frame: object) -> None:
         received.append(number)
+        if _FORKS:
+            # Python ignores exceptions during a fork. The next batch raises the interrupt.
+            return
         # The launcher of the training may send another one while it ends.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -124,6 +119,8 @@ def _handled_signals(received: list[int]) -> Iterator[None]:
 
 
 _PREVIOUS_HANDLERS: dict[int, Any] = {}
+# Contains an entry during a fork.
+_FORKS: list[bool] = []
 
 
 def _restore_handlers() -> None:
@@ -134,15 +131,19 @@ def _restore_handlers() -> None:
 # Pools end their workers with SIGTERM, those of mmdet's evaluation often when they have just started. With the handler of the training, or
 # with a signal that arrives before the handler is replaced, a worker would not end, and the training would wait forever.
 def _block_signals() -> None:
+    _FORKS.append(True)
     signal.pthread_sigmask(signal.SIG_BLOCK, _PREVIOUS_HANDLERS)
 
 
 def _unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PREVIOUS_HANDLERS)
+    _FORKS.clear()
 
 
 def _start_child() -> None:
     _restore_handlers()
+    for number in signal.sigpending():
+        signal.signal(number, signal.SIG_DFL)
     _unblock_signals()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.hooks import Hook
@@ -89,7 +90,7 @@ def test_a_worker_that_receives_the_same_signal_is_no_error(tmp_path: Path, caps
 
 def test_a_forked_process_ends_by_sigterm_as_without_a_training() -> None:
     """The pool of mmdet's evaluation waits for its workers, which it ends with SIGTERM."""
-    with reported_end(object()):
+    with reported_end(SimpleNamespace(register_hook=lambda *_, **__: None)):
         process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
         process.start()
         process.terminate()
