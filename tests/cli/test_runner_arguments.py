@@ -30,7 +30,9 @@ def test_work_directory_is_named_after_the_config(config: str) -> None:
     assert load(config, '--cfg-options', 'work_dir=here').work_dir == 'here'
 
 
-def test_options_override_the_config(config: str) -> None:
+def test_options_override_the_config(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('RANK', 'WORLD_SIZE'):
+        monkeypatch.setenv(name, '0')
     cfg = load(config, '--cfg-options', 'model.depth=2', '--launcher', 'pytorch')
     assert cfg.model.depth == 2
     assert cfg.launcher == 'pytorch'

@@ -77,3 +77,17 @@ def _detection_batch(side: int, with_masks: bool) -> tuple[torch.Tensor, list]:
         sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0, dtype=torch.int64))
         samples.append(sample)
     return torch.randn(2, 3, side, side), samples
+
+
+@torch.no_grad()
+def calibrate_batch_norms(model: nn.Module, images: torch.Tensor) -> None:
+    """Replace the statistics of all BNs of a classifier by those of a batch."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    model.extract_feat(images)
+    for norm, momentum in zip(norms, momenta):
+        norm.eval()
+        norm.momentum = momentum
