@@ -164,8 +164,16 @@ def test_wrong_image_is_named_by_a_worker(root: Path, capsys: pytest.CaptureFixt
     ('option', 'name'),
     [
         *(('load_from', name) for name in CHECKPOINTS),
-        *product(
-            ('model.teacher_ckpt', 'init_cfg', 'resume', 'test'), ('folder', 'text', 'another model', 'list of tensors')
+        ('model.teacher_ckpt', 'folder'),
+        ('init_cfg', 'text'),
+        ('resume', 'another model'),
+        ('test', 'list of tensors'),
+        *(
+            pytest.param(option, name, marks=pytest.mark.slow)
+            for option, name in product(
+                ('model.teacher_ckpt', 'init_cfg', 'resume', 'test'),
+                ('folder', 'text', 'another model', 'list of tensors'),
+            )
         ),
     ],
 )

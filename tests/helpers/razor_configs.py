@@ -130,6 +130,7 @@ def stand_in_checkpoints(monkeypatch: pytest.MonkeyPatch, folder: Path, state: d
     for prefix in CheckpointLoader._schemes:
         monkeypatch.setitem(CheckpointLoader._schemes, prefix, lambda *_, **__: dict(state_dict=state or {}))
     monkeypatch.setattr('mmengine.model.weight_init.PretrainedInit.__call__', lambda self, module: None)
+    monkeypatch.setattr('lckd_mm.compat.mmengine_checkpoint.check_checkpoint_path', lambda *_: None)
     # timm is not installed with this package.
     monkeypatch.setitem(MODELS.module_dict, 'TIMMBackbone', StandInTimmBackbone)
     monkeypatch.chdir(folder)

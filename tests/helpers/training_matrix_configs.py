@@ -56,20 +56,32 @@ def _accumulate(cfg: Config) -> None:
 
 
 def _use_sync_bn(cfg: Config) -> None:
-    _replace_norms(cfg.model.architecture)
+    _replace_norms(cfg.model.architecture, dict(type='SyncBN'))
 
 
-def _replace_norms(model: Any) -> None:
-    """Replace BN by SyncBN everywhere in the config of a model."""
+def _use_group_norm(cfg: Config) -> None:
+    """Normalize each image by itself: without a GPU, SyncBN normalizes over the images of one process."""
+    _replace_norms(cfg.model.architecture, dict(type='GN', num_groups=4))
+    # The adapters have BNs.
+    cfg.model.distiller.adapters = False
+    # The checkpoint has the statistics of BNs.
+    cfg.load_from = None
+
+
+def _replace_norms(model: Any, norm: dict[str, Any]) -> None:
+    """Replace BN everywhere in the config of a model."""
+    if 'backbone' in model:
+        # Some configs leave it to the default of the backbone.
+        model.backbone.setdefault('norm_cfg', dict(type='BN'))
     for key, value in model.items():
-        if key == 'norm_cfg' and value and value.get('type') == 'BN':
-            value.type = 'SyncBN'
+        if key == 'norm_cfg' and value and value.get('type') in ('BN', 'SyncBN'):
+            model[key] = dict(norm)
         elif isinstance(value, dict):
-            _replace_norms(value)
+            _replace_norms(value, norm)
 
 
 def _split_batch(cfg: Config) -> None:
-    _use_sync_bn(cfg)
+    _use_group_norm(cfg)
     cfg.train_dataloader.batch_size = BATCH_SIZE // 2
 
 
@@ -91,7 +103,8 @@ COLUMNS = {
     'channels_last': Column(arguments=('--channels-last',), bound=1e-3),
     'with_cp': Column(lambda cfg: cfg.model.architecture.backbone.update(with_cp=True)),
     'iterations': Column(_iteration_based),
-    'two_processes': Column(_split_batch, bound=1e-3, reference='sync_bn', processes=2),
+    'group_norm': Column(_use_group_norm, reference='group_norm'),
+    'two_processes': Column(_split_batch, bound=1e-3, reference='group_norm', processes=2),
 }
 
 

@@ -10,7 +10,7 @@ from tests.helpers.training_matrix import TrainingMatrix, check_memory, train_by
 from tests.helpers.training_matrix_configs import COLUMNS
 
 CELLS = {
-    'classifier': ('plain', 'accumulation', 'clip_grad', 'sync_bn', 'two_processes'),
+    'classifier': ('plain', 'accumulation', 'clip_grad', 'sync_bn', 'group_norm', 'two_processes'),
     'segmentor': ('amp_bfloat16', 'amp_float16', 'ema', 'channels_last'),
     'detector': ('with_cp', 'iterations'),
 }
