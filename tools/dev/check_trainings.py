@@ -47,7 +47,7 @@ def main() -> None:
 
 def _check(matrix: TrainingMatrix, task: str, name: str) -> str:
     if name == 'memory':
-        return check_memory(matrix.memory(task, num_iters=300, interval=50))
+        return check_memory(matrix.memory(task, num_iters=300, interval=60))
     if COLUMNS[name].needs_gpu and not torch.cuda.is_available():
         return 'needs a GPU'
     deviation = matrix.check(task, name)
