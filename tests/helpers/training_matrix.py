@@ -102,7 +102,7 @@ class TrainingMatrix:
         Args:
             task (str): One of `TASKS`.
             num_iters (int): Number of iterations.
-            interval (int): Iterations between two records; a multiple of the 3 batches of an epoch, since batches have different numbers of boxes.
+            interval (int): Iterations between two records: a multiple of 3, the batches of an epoch, which have different numbers of boxes.
         """
         cfg = distillation_config(task, self.data, *self._teacher(task), self._initial(task))
         COLUMNS['iterations'].edit(cfg)
