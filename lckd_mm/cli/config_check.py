@@ -1,6 +1,7 @@
 """A check of the numbers in a config that a training or an evaluation counts with."""
 
 import contextlib
+import math
 from typing import Any
 
 from mmengine.config import Config
@@ -80,7 +81,8 @@ def _check_optimizer(cfg: Config) -> None:
 
 
 def _check_count(name: str, value: Any, minimum: int = 1) -> None:
-    """Check a whole number; None stands for a default."""
-    is_whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
-    if value is not None and (not is_whole or value < minimum):
+    """Check a whole number; None stands for a default. An infinite interval is never reached, which is valid."""
+    is_whole = isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer()
+    is_never = name.endswith('_interval') and value == math.inf
+    if value is not None and not is_never and (not is_whole or value < minimum):
         raise ConfigValueError(f'{name}={value!r} is not valid: use a whole number, {minimum} or more.')
