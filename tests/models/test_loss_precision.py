@@ -1,6 +1,6 @@
 """All losses of a distillation are computed in float32 under autocast."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -58,6 +58,20 @@ def test_loss_of_half_precision_maps_is_that_of_their_float64_copies(name: str) 
     with torch.autocast('cpu', dtype=torch.bfloat16):
         actual = compute_in_float32(loss, maps)
     torch.testing.assert_close(actual.double(), loss(**exact), rtol=1e-3, atol=0)
+
+
+class _Levels(NamedTuple):
+    fine: Tensor
+    coarse: Tensor
+
+
+def test_maps_in_a_named_tuple_are_converted() -> None:
+    class Loss(nn.Module):
+        def forward(self, maps: list[Tensor]) -> Tensor:
+            return sum(feature.sum() for feature in maps)
+
+    maps = _Levels(torch.ones(2).bfloat16(), torch.ones(3).half())
+    assert compute_in_float32(Loss(), dict(maps=maps)).dtype == torch.float32
 
 
 def test_integers_and_other_values_stay_as_they_are() -> None:

@@ -42,7 +42,8 @@ def _to_float32(value: Any) -> Any:
         return value.float() if value.dtype in _HALF_DTYPES else value
     if isinstance(value, Mapping):
         return {key: _to_float32(item) for key, item in value.items()}
-    return type(value)(map(_to_float32, value)) if isinstance(value, (tuple, list)) else value
+    # Losses take any sequence, whereas a named tuple cannot be built from one.
+    return [_to_float32(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def _tensors(value: Any) -> list[Tensor]:
