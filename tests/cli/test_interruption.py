@@ -15,6 +15,7 @@ import pytest
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 
+from lckd_mm.cli import interruption
 from lckd_mm.cli.entry import run_verb
 from lckd_mm.cli.interruption import reported_end
 from lckd_mm.latest_checkpoint import find_latest_checkpoint
@@ -96,6 +97,22 @@ def test_a_forked_process_ends_by_sigterm_as_without_a_training() -> None:
         process.terminate()
         process.join(30)
     assert process.exitcode == -signal.SIGTERM
+
+
+def _signal_during_a_fork() -> None:
+    interruption._FORKS.append(True)
+    os.kill(os.getpid(), signal.SIGINT)
+    interruption._FORKS.clear()
+
+
+def test_a_signal_during_a_fork_ends_the_training_at_the_next_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Python ignores exceptions there, so that the handler raises none."""
+    with pytest.raises(SystemExit) as end:
+        run_verb(lambda *_: _train(tmp_path, 2, _signal_during_a_fork))
+    assert end.value.code == 130
+    assert 'interrupted at iteration 3 by SIGINT' in capsys.readouterr().err
 
 
 def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_names_of_folders_are_inserted_as_text(quote: str, tmp_path: Path, monke
     folder = tmp_path / f"a {quote}.__class__(open('executed', 'w')) or {quote} ü"
     folder.mkdir()
     (folder / 'mine.py').write_text(
-        f'work_dir = {quote}{{{{ fileDirname }}}}/work/{{{{ fileBasenameNoExtension }}}}{quote}\n'
+        f'work_dir = {quote}{{{{ fileDirname }}}}/runs/{{{{ fileBasenameNoExtension }}}}{quote}\n'
     )
-    assert Config.fromfile(folder / 'mine.py').work_dir == f'{folder}/work/mine'
+    assert Config.fromfile(folder / 'mine.py').work_dir == f'{folder}/runs/mine'
     assert not (tmp_path / 'executed').exists()

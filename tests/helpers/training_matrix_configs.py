@@ -99,6 +99,7 @@ COLUMNS = {
     'accumulation': Column(_accumulate, repeats=2),
     'clip_grad': Column(lambda cfg: cfg.optim_wrapper.update(clip_grad=dict(max_norm=1e6))),
     'ema': Column(_add_ema),
+    # Without a GPU, SyncBN is BN.
     'sync_bn': Column(_use_sync_bn, bound=1e-3),
     'channels_last': Column(arguments=('--channels-last',), bound=1e-3),
     'with_cp': Column(lambda cfg: cfg.model.architecture.backbone.update(with_cp=True)),
