@@ -9,10 +9,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from lckd_mm.analysis.resume_check import compare_runs, read_run
 from lckd_mm.checkpoint import load_data
 from lckd_mm.engine.norm_log import read_norms
 from lckd_mm.models.utils import export_student
+from tests.helpers.resume_check import compare_runs, read_run
 from tests.helpers.tools import ROOT, SMALL_DISTILLATION, free_port
 
 pytestmark = pytest.mark.training

@@ -10,8 +10,8 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from lckd_mm.analysis.resume_check import compare_runs, read_run
 from tests.helpers.noisy_training import EXACT_RESUME, noisy_runner
+from tests.helpers.resume_check import compare_runs, read_run
 
 ITERATIONS = dict(by_epoch=False, max_iters=14, val_interval=4)
 

@@ -16,13 +16,16 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import torch
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
-from lckd_mm.analysis.resume_cases import all_cases
-from lckd_mm.analysis.resume_check import check_case
-from lckd_mm.json_lines import append_json_line, read_json_lines
+import torch  # noqa: E402
 
-TRAIN = Path(__file__).parents[1] / 'train.py'
+from lckd_mm.json_lines import append_json_line, read_json_lines  # noqa: E402
+from tests.helpers.resume_cases import all_cases  # noqa: E402
+from tests.helpers.resume_check import check_case  # noqa: E402
+
+TRAIN = ROOT / 'tools' / 'train.py'
 
 
 def start_training(arguments: list[str], log: Path) -> BaseProcess:
