@@ -65,8 +65,8 @@ class NoisyMetric(BaseMetric):
         return dict(score=sum(results) + torch.rand(()).item() + random.random() + np.random.rand())
 
 
-def noisy_runner(work_dir: Path, workers: int = 0, hooks: tuple = EXACT_RESUME, **options: Any) -> Runner:
-    """Return the Runner of a training of 3 epochs with 5 iterations each, or of `train_cfg`; `options` replace its arguments."""
+def train_noisy_model(work_dir: Path, workers: int = 0, hooks: tuple = EXACT_RESUME, **options: Any) -> None:
+    """Train for 3 epochs with 5 iterations each, or for `train_cfg`; `options` replace the Runner's arguments."""
     by_epoch = options.get('train_cfg', {}).get('by_epoch', True)
     loader = dict(
         dataset=NoisyData(mixes=workers > 0 or not by_epoch), batch_size=2, num_workers=workers, persistent_workers=workers > 0,
@@ -98,4 +98,7 @@ def noisy_runner(work_dir: Path, workers: int = 0, hooks: tuple = EXACT_RESUME, 
     default_hooks.update(options.pop('default_hooks', {}))
     # The Runner seeds after the model is built.
     torch.manual_seed(0)
-    return Runner(NoisyModel(), str(work_dir), **{**defaults, **options}, default_hooks=default_hooks)
+    runner = Runner(NoisyModel(), str(work_dir), **{**defaults, **options}, default_hooks=default_hooks)
+    runner.train()
+    # End the workers: the garbage collector would first close their queues, and then wait 5 s for each worker.
+    runner.train_loop.dataloader._iterator = runner.train_loop.dataloader_iterator = None

@@ -10,7 +10,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from tests.helpers.noisy_training import EXACT_RESUME, noisy_runner
+from tests.helpers.noisy_training import EXACT_RESUME, train_noisy_model
 from tests.helpers.resume_check import compare_runs, read_run
 
 ITERATIONS = dict(by_epoch=False, max_iters=14, val_interval=4)
@@ -29,13 +29,13 @@ def resume(tmp_path: Path) -> Callable[..., list[str]]:
 
     def _resume(checkpoint: str, **options: Any) -> list[str]:
         first, second = tmp_path / 'uninterrupted', tmp_path / 'resumed'
-        noisy_runner(first, **options).train()
+        train_noisy_model(first, **options)
         shutil.copytree(first, second)
         # What the interrupted training has not written.
         for path in second.glob('*.pth'):
             if path.name.startswith('best_') and _number(path.name) > _number(checkpoint):
                 path.unlink()
-        noisy_runner(second, resume=True, load_from=str(second / checkpoint), **options).train()
+        train_noisy_model(second, resume=True, load_from=str(second / checkpoint), **options)
         return compare_runs(read_run(first), read_run(second))
 
     return _resume
@@ -91,11 +91,11 @@ def test_early_stop(resume: Callable, checkpoint: str) -> None:
 
 def test_training_that_was_interrupted_before_its_first_checkpoint(tmp_path: Path) -> None:
     first, second = tmp_path / 'uninterrupted', tmp_path / 'resumed'
-    noisy_runner(first).train()
+    train_noisy_model(first)
     hooks = dict(checkpoint=dict(type='CheckpointHook', interval=99, save_last=False))
     options = dict(default_hooks=hooks, train_cfg=dict(by_epoch=True, max_epochs=1), experiment_name='interrupted')
-    noisy_runner(second, **options).train()
-    noisy_runner(second, resume=True).train()
+    train_noisy_model(second, **options)
+    train_noisy_model(second, resume=True)
     assert compare_runs(read_run(first), read_run(second)) == []
 
 
@@ -103,9 +103,9 @@ def test_logs_of_earlier_trainings_in_the_work_directory_stay(tmp_path: Path) ->
     earlier = tmp_path / '20000101_000000' / 'vis_data' / 'scalars.json'
     earlier.parent.mkdir(parents=True)
     earlier.write_text('{"loss": 1.0, "iter": 99, "step": 99}\n')
-    noisy_runner(tmp_path).train()
-    noisy_runner(tmp_path, resume=True, load_from=str(tmp_path / 'epoch_1.pth')).train()
-    noisy_runner(tmp_path, resume=True, load_from=str(tmp_path / 'epoch_3.pth')).train()
+    train_noisy_model(tmp_path)
+    train_noisy_model(tmp_path, resume=True, load_from=str(tmp_path / 'epoch_1.pth'))
+    train_noisy_model(tmp_path, resume=True, load_from=str(tmp_path / 'epoch_3.pth'))
     assert earlier.read_text() == '{"loss": 1.0, "iter": 99, "step": 99}\n'
     others = [path for path in tmp_path.glob('*/vis_data/scalars.json') if path != earlier]
     lines = [line for path in others for line in path.read_text().splitlines()]
