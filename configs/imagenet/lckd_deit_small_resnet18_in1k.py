@@ -5,6 +5,9 @@ model = dict(
     # mmpretrain's checkpoint: 80.69 % top-1 accuracy.
     teacher_ckpt='https://download.openmmlab.com/mmclassification/v0/deit/'
     'deit-small_pt-4xb256_in1k_20220218-9425b9bb.pth',
-    # All blocks have 14 x 14 patch tokens and a class token.
-    distiller=dict(teacher_taps=[f'backbone.layers.{i}' for i in (2, 5, 8, 11)]),
+    distiller=dict(
+        # All blocks have 14 x 14 patch tokens and a class token, which PKD cannot compare with maps.
+        teacher_taps=[f'backbone.layers.{i}' for i in (2, 5, 8, 11)],
+        losses=dict(pkd=None, dist=dict()),
+    ),
 )

@@ -22,6 +22,8 @@ _OTHER_BLOCK = 'lipschitz'
 _PLACES = {'pkd': ('pyramid', 'taps'), 'cwd': ('scores', 'pyramid', 'taps')}
 # LCKD compares norms and RKD distances between images; PKD and CWD resize the student's maps.
 _ANY_SIZE = ('lipschitz', 'rkd', 'pkd', 'cwd')
+# OFD needs the BN before a map, MGD generates maps by convolutions; all others but LCKD and RKD compare positions with positions.
+_NO_TOKENS = ('ofd', 'mgd')
 _LIPSCHITZ_HOOKS = ('lipschitz_monitor', 'lipschitz_balance')
 
 Options = Mapping[str, Any]
@@ -221,9 +223,9 @@ def choose_losses(
             changes[name] = None
         elif all(reasons):
             if names is not None:
-                raise ConfigValueError(f'--losses {name} is impossible: {reasons[0]}; name other losses.')
+                raise ConfigValueError(f'--losses {name} is impossible: {_joined(reasons)}; name other losses.')
             changes[name] = None
-            notes.append(f'The loss {name!r} is left out: {reasons[0]}.')
+            notes.append(f'The loss {name!r} is left out: {_joined(reasons)}.')
     for name in dict.fromkeys(names or ()):
         if name not in defaults:
             changes[name] = _place(name, found, is_found)
@@ -245,7 +247,11 @@ def _place(kind: str, found: TapPairs, is_found: bool) -> dict[str, Any]:
                 return dict(taps=[found.pyramid[0]])
             return dict(taps='logits') if place == 'scores' and PRESETS[kind].reads == 'taps' else {}
         reasons.append(reason)
-    raise ConfigValueError(f'--losses {kind} is impossible: {", and ".join(reasons)}; name other losses.')
+    raise ConfigValueError(f'--losses {kind} is impossible: {_joined(reasons)}; name other losses.')
+
+
+def _joined(reasons: Sequence[str | None]) -> str:
+    return ', and '.join(filter(None, reasons))
 
 
 def _obstacle(kind: str, place: str, found: TapPairs, is_found: bool) -> str | None:
@@ -257,6 +263,13 @@ def _obstacle(kind: str, place: str, found: TapPairs, is_found: bool) -> str | N
         return 'the class scores are no maps' if reads_maps and not found.has_score_maps else None
     if place == 'pyramid':
         return None if found.pyramid is not None else 'the models have no feature pyramids of equal strides'
-    if not is_found or kind in _ANY_SIZE or not found.in_order:
+    if not is_found or kind in ('lipschitz', 'rkd'):
+        return None
+    with_tokens = [pair for pair in found.pairs if any(len(tap.shape) == 3 for tap in pair)]
+    if with_tokens and kind in _NO_TOKENS:
+        return 'the taps are tokens, and it compares maps'
+    if any(student.num_positions != teacher.num_positions for student, teacher in with_tokens):
+        return 'the taps of student and teacher have different numbers of tokens'
+    if kind in _ANY_SIZE or not found.in_order:
         return None
     return 'the taps of student and teacher have different strides, and it compares maps of equal size'

@@ -50,6 +50,11 @@ class Tap(NamedTuple):
     reason: str = ''
 
     @property
+    def num_positions(self) -> int:
+        """H W, or N for tokens."""
+        return self.shape[1] if len(self.shape) == 3 else self.shape[2] * self.shape[3]
+
+    @property
     def config(self) -> str | dict[str, Any]:
         """The entry for ``taps`` in a config."""
         indices: dict[str, Any] = {} if self.data_idx is None else dict(data_idx=self.data_idx)

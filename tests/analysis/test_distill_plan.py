@@ -8,9 +8,11 @@ from lckd_mm.analysis import distill_plan
 from lckd_mm.analysis.configs import load_config
 from lckd_mm.analysis.distill_config import config_text, recipe_changes, render, write_config
 from lckd_mm.analysis.distill_plan import Plan, Request, choose_losses, make_plan
+from lckd_mm.analysis.tap_finder import Tap
 from lckd_mm.analysis.tap_pairs import TapPairs
 from lckd_mm.errors import ConfigValueError
 from lckd_mm.models.utils import build_model
+from lckd_mm.spectral import Grid
 from tests.helpers.small_classifiers import TAPS, classifier, distillation_config
 from tests.helpers.tiny_configs import write_config as write_tiny
 from tests.helpers.tools import ROOT
@@ -21,6 +23,38 @@ PYRAMID, SCORES = ('neck', (8, 16)), ('head.fc', 'head.fc')
 def _found(in_order: bool = False, pyramid: Any = None, logits: Any = None, maps: bool = False) -> TapPairs:
     return TapPairs(
         [], [], in_order, pyramid, logits, maps, '' if logits else 'the student has 3 classes and the teacher 80'
+    )
+
+
+def _found_taps(*pairs: tuple[tuple[int, ...], tuple[int, ...]]) -> TapPairs:
+    """Pairs of taps of given shapes."""
+    grid = Grid(4, 4)
+    taps = [tuple(Tap(f'layers.{i}', None, 0, shape, 8, grid, '') for shape in pair) for i, pair in enumerate(pairs)]
+    return _found()._replace(pairs=taps)
+
+
+MAP, TOKENS, WITH_CLASS_TOKEN = (1, 8, 4, 4), (1, 16, 8), (1, 17, 8)
+
+
+@pytest.mark.parametrize(
+    ('name', 'teacher', 'is_possible'),
+    [
+        ('pkd', TOKENS, True),
+        ('at', TOKENS, True),
+        ('ofd', TOKENS, False),
+        ('mgd', TOKENS, False),
+        ('cwd', WITH_CLASS_TOKEN, False),
+        ('fitnet', WITH_CLASS_TOKEN, False),
+        ('lipschitz', WITH_CLASS_TOKEN, True),
+        ('rkd', WITH_CLASS_TOKEN, True),
+        ('ofd', MAP, True),
+    ],
+)
+def test_a_loss_of_the_block_that_cannot_read_tokens_is_left_out(name: str, teacher: tuple, is_possible: bool) -> None:
+    changes, notes = choose_losses(None, {name: {}}, _found_taps((MAP, MAP), (MAP, teacher)))
+    assert changes == ({} if is_possible else {name: None})
+    assert [f'The loss {name!r} is left out' in note and 'tokens' in note for note in notes] == [True] * (
+        not is_possible
     )
 
 
@@ -102,7 +136,7 @@ def test_the_written_config_is_the_distillation(student: str, teacher: str, tmp_
     assert cfg.model.architecture == dict(cfg_path=student, cfg_options={'head.topk': (1,)})
     assert cfg.model.teacher == dict(cfg_path=teacher)
     assert cfg.model.distiller.taps == TAPS
-    assert list(cfg.model.distiller.losses) == ['lipschitz', 'kd', 'pkd']
+    assert set(cfg.model.distiller.losses) == {'lipschitz', 'kd', 'pkd'}
     assert cfg.default_hooks.lipschitz_monitor.type == 'mmrazor.LipschitzMonitorHook'
     assert len(text.splitlines()) < 30
     # The same command writes the same file; another one does not overwrite what a person may have changed.
@@ -144,9 +178,8 @@ def test_named_layers_need_no_others(student: str, teacher: str, monkeypatch: py
         raise ConfigValueError('the student has 1 taps')
 
     monkeypatch.setattr(distill_plan, 'find_pairs', find_none)
-    assert _plan(student, teacher, taps=('backbone.layer1', 'backbone.layer2'), losses=('lipschitz', 'ofd')).losses == {
-        'ofd': {}
-    }
+    plan = _plan(student, teacher, taps=('backbone.layer1', 'backbone.layer2'), losses=('lipschitz', 'ofd'))
+    assert plan.losses == {'pkd': None, 'ofd': {}}
     with pytest.raises(ConfigValueError, match='kd is impossible: no layers were found'):
         _plan(student, teacher, taps=('backbone.layer1', 'backbone.layer2'), losses=('kd',))
     with pytest.raises(ConfigValueError, match=r'^the student has 1 taps$'):

@@ -62,8 +62,9 @@ def _use_sync_bn(cfg: Config) -> None:
 def _use_group_norm(cfg: Config) -> None:
     """Normalize each image by itself: without a GPU, SyncBN normalizes over the images of one process."""
     _replace_norms(cfg.model.architecture, dict(type='GN', num_groups=4))
-    # The adapters have BNs.
+    # The adapters have BNs. PKD needs them.
     cfg.model.distiller.adapters = False
+    cfg.model.distiller.losses.pop('pkd', None)
     # The checkpoint has the statistics of BNs.
     cfg.load_from = None
 

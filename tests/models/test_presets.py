@@ -141,7 +141,7 @@ def test_entry_with_its_own_taps_leaves_the_common_taps_to_the_others() -> None:
     mappings = expanded['loss_forward_mappings']
     assert expanded['taps'] == [*TAPS, 'neck']
     assert mappings['loss_lipschitz']['student']['recorder'] == ['tap0', 'tap1', 'tap2', 'tap3']
-    assert mappings['loss_pkd']['preds_T']['recorder'] == ['tap4']
+    assert mappings['loss_pkd']['teacher']['recorder'] == ['tap4']
     assert mappings['loss_cwd']['teacher']['recorder'] == ['tap1']
     assert expanded['adapters'] == [None] * 4 + ['auto']
 

@@ -13,6 +13,8 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from lckd_mm.analysis.tap_finder import find_taps
+from lckd_mm.errors import ConfigValueError
+from lckd_mm.models.distillers.compatibility import loss_error
 from lckd_mm.models.distillers.probe import evaluating
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import (
@@ -194,6 +196,18 @@ def test_unprobed_maps_that_do_not_fit_are_reported_with_their_names_in_the_firs
     model = _build((NeverOnBlack(), NeverOnBlack()), dict(type='LipschitzDistiller', losses=losses))
     with pytest.raises(ValueError, match="loss 'loss_fitnet' cannot be computed from its taps"):
         _step(model, IMAGE)
+
+
+def test_an_error_without_text_leaves_no_gap_in_the_sentence() -> None:
+    error = loss_error('loss_pkd', dict(student=[torch.zeros(1, 4, 8, 8)]), AssertionError())
+    assert str(error).startswith(
+        "loss 'loss_pkd' cannot be computed from its taps, {'student': [(1, 4, 8, 8)]}; tap both"
+    )
+
+
+def test_an_error_that_names_its_fix_gets_no_other() -> None:
+    error = loss_error('loss_pkd', dict(student=[torch.zeros(1, 2)]), ConfigValueError('it is wrong: set it to None.'))
+    assert str(error).endswith('it is wrong: set it to None.')
 
 
 def test_tap_of_an_auxiliary_head_is_checked_in_the_first_step(warnings: list[str]) -> None:

@@ -95,3 +95,28 @@ def test_at(maps: tuple) -> None:
     attention = [F.normalize(part.pow(2).mean(1).flatten(1)) for part in maps]
     expected = 1000 * (attention[0] - attention[1]).pow(2).mean()
     torch.testing.assert_close(_loss('at', loss_weight=1000.0)([maps[0]], [maps[1]]), expected)
+
+
+def _as_tokens(feature: Tensor) -> Tensor:
+    return feature.flatten(2).mT
+
+
+@pytest.mark.parametrize('name', ['at', 'cwd', 'fitnet', 'pkd'])
+@pytest.mark.parametrize('teacher_only', [True, False])
+def test_tokens_have_the_loss_of_the_same_maps(maps: tuple, name: str, teacher_only: bool) -> None:
+    loss, (student, teacher) = _loss(name), maps
+    tokens = loss([student if teacher_only else _as_tokens(student)], [_as_tokens(teacher)])
+    torch.testing.assert_close(tokens, loss([student], [teacher]))
+
+
+@pytest.mark.parametrize('name', ['at', 'cwd', 'fitnet', 'pkd'])
+def test_tokens_of_another_number_are_refused(maps: tuple, name: str) -> None:
+    with_class_token = F.pad(_as_tokens(maps[1]), (0, 0, 1, 0))
+    with pytest.raises(ConfigValueError, match=r'compares 24 positions of the student with 25 of the teacher'):
+        _loss(name)([maps[0]], [with_class_token])
+
+
+def test_pkd_interpolates_a_map_of_another_width(maps: tuple) -> None:
+    narrow = maps[0][..., :3]
+    resized = F.interpolate(narrow, size=(4, 6), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(_loss('pkd')([narrow], [maps[1]]), _loss('pkd')([resized], [maps[1]]))

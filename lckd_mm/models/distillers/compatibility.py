@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lckd_mm.errors import ConfigValueError
+from lckd_mm.errors import ConfigError, ConfigValueError
 from lckd_mm.spectral import Grid, UnknownGridError, num_channels, pair_feature_maps
 
 from ..interfaces import accepts_grids, accepts_valid_ratios
@@ -220,9 +220,12 @@ def match_networks(
 def loss_error(loss_name: str, records: Mapping[str, Any], error: Exception) -> ConfigValueError:
     """Return the error for a loss that cannot be computed from its records."""
     shapes = {argument: _shapes(data) for argument, data in records.items()}
+    # The assertions of MMRazor's losses have no text. Errors of lckd_mm name the fix.
+    reason = f': {error}' if str(error) else ''
+    fix = '; tap both networks at the same stride, and use `adapters` where their channels differ.'
+    is_complete = isinstance(error, ConfigError)
     return ConfigValueError(
-        f'loss {loss_name!r} cannot be computed from its taps, {shapes}: {error}; tap both networks at the same stride, and use `adapters` '
-        'where their channels differ.'
+        f'loss {loss_name!r} cannot be computed from its taps, {shapes}{reason}{"" if is_complete else fix}'
     )
 
 

@@ -13,7 +13,8 @@ class TapwiseLoss(nn.Module):
     """Sum of a loss over pairs of maps of student and teacher.
 
     MMRazor's feature losses compare one map with one map. This class applies such a loss to any number of taps, and to all levels of a
-    feature pyramid. Each loss reads whole maps, so that the padding of a batch counts, as in MMRazor.
+    feature pyramid. Each loss reads whole maps, so that the padding of a batch counts, as in MMRazor. Tokens are compared as a map of one
+    column, with tokens or with the positions of a map row by row, so that a loss finds channels and positions where it expects them.
 
     Args:
         loss (dict): Config of a loss whose first two arguments are the student's and the teacher's map.
@@ -22,12 +23,12 @@ class TapwiseLoss(nn.Module):
             the teacher's. Defaults to False.
 
     Shape:
-        - student: K maps.
-        - teacher: K maps.
+        - student: K maps (B, C, H, W), or (B, N, C) for tokens.
+        - teacher: K maps, likewise.
         - Output: scalar.
 
     Raises:
-        ConfigValueError: Negative ``loss_weight``, or student and teacher have different numbers of maps.
+        ConfigValueError: Negative ``loss_weight``, or student and teacher have different numbers of maps, or of tokens.
 
     Example:
         >>> import torch
@@ -50,10 +51,22 @@ class TapwiseLoss(nn.Module):
                 f'{type(self.loss).__name__} compares {len(student)} maps of the student with {len(teacher)} of the teacher: name taps '
                 'with as many levels in both networks.'
             )
+        pairs = [self._pair_tokens(s, t) if 3 in (s.dim(), t.dim()) else (s, t) for s, t in zip(student, teacher)]
         if self.resize:
-            student = [_resized(s, t) for s, t in zip(student, teacher)]
+            pairs = [(_resized(s, t), t) for s, t in pairs]
         # Some losses of MMRazor call `view`, which fails on channels_last maps.
-        return self.loss_weight * sum(self.loss(s.contiguous(), t.contiguous()) for s, t in zip(student, teacher))
+        return self.loss_weight * sum(self.loss(s.contiguous(), t.contiguous()) for s, t in pairs)
+
+    def _pair_tokens(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Return two maps, of which at least one consists of tokens, as (B, C, N, 1)."""
+        maps = [(feature.mT if feature.dim() == 3 else feature.flatten(2))[..., None] for feature in (student, teacher)]
+        counts = [feature.shape[2] for feature in maps]
+        if counts[0] != counts[1]:
+            raise ConfigValueError(
+                f'{type(self.loss).__name__} compares {counts[0]} positions of the student with {counts[1]} of the teacher, and tokens are '
+                'not interpolated: name taps with as many positions in both networks, or set the loss to None.'
+            )
+        return maps[0], maps[1]
 
 
 def _resized(student: Tensor, teacher: Tensor) -> Tensor:
