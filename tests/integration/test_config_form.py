@@ -17,7 +17,7 @@ CONFIGS = [path for path in FILES if '_base_' not in path.parts]
 FLAGSHIP = FOLDER / 'voc' / 'lckd_faster_rcnn.py'
 # The longest prefix of a name is its method.
 METHODS = (
-    'lckd', 'lipschitz', 'lipschitz_balanced', 'lipschitz_balanced_cwd', 'lipschitz_balanced_fpn',
+    'lckd', 'lipschitz', 'lipschitz_balanced', 'lipschitz_balanced_cwd', 'lipschitz_balanced_dist', 'lipschitz_balanced_fpn',
     'lipschitz_fpn', 'lipschitz_ofd', 'lipschitz_ofd_balanced',
     'published', 'ofd', 'cwd',
 )  # fmt: skip
