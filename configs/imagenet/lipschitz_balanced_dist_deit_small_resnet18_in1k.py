@@ -1,5 +1,5 @@
-# A transformer without stages teaches a convolutional student: DeiT-S teaches ResNet-18 on ImageNet. The block for classifiers has PKD, which
-# compares no class token with maps; DIST compares class scores.
+# A transformer without stages teaches a convolutional student: DeiT-S teaches ResNet-18 on ImageNet. PKD, in the block for classifiers,
+# cannot compare a class token with maps; DIST compares class scores.
 _base_ = ['./resnet18_in1k.py', '../_base_/distillers/lipschitz_balanced.py']
 model = dict(
     _base_.distillation,
