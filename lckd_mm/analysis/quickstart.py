@@ -18,8 +18,6 @@ from .plotting import new_figure, save_figure
 from .tables import print_table
 from .training import log_message, run_training
 
-ROLES = ('teacher', 'student alone', 'student with LCKD')
-
 
 class Task(NamedTuple):
     """A vision task of the demonstration.
@@ -31,6 +29,7 @@ class Task(NamedTuple):
         scale: Factor that converts the metric to a share.
         title: Description of the data.
         minutes: Approximate duration on two CPU cores.
+        losses: The distillation losses of the block of the task.
     """
 
     configs: tuple[str, str, str]
@@ -39,6 +38,12 @@ class Task(NamedTuple):
     scale: float
     title: str
     minutes: int
+    losses: str
+
+    @property
+    def roles(self) -> tuple[str, str, str]:
+        """Names of the three models."""
+        return 'teacher', 'student alone', f'student with {self.losses}'
 
 
 TASKS = {
@@ -49,6 +54,7 @@ TASKS = {
         1.0,
         'Digit scenes, 120 validation images',
         12,
+        'LCKD',
     ),
     'segmentation': Task(
         ('deeplabv3plus_r18w32_digits', 'deeplabv3plus_r18w8_digits', 'lckd_deeplabv3plus_r18w32_r18w8_digits'),
@@ -57,6 +63,7 @@ TASKS = {
         0.01,
         'Masks of the digits, 120 validation images',
         6,
+        'LCKD and CWD',
     ),
     'classification': Task(
         ('resnet_w16_digits', 'resnet_w4_digits', 'lckd_resnet_w16_w4_digits'),
@@ -65,6 +72,7 @@ TASKS = {
         0.01,
         'Crops of the digits, 792 validation images',
         2,
+        'LCKD and PKD',
     ),
 }
 
@@ -102,14 +110,14 @@ def train_role(task: Task, role: str, is_fresh: bool, say: Callable[[str], None]
 
     Args:
         task (Task): The task.
-        role (str): One of ``ROLES``.
+        role (str): One of ``task.roles``.
         is_fresh (bool): Whether an earlier training is deleted first.
         say (Callable[[str], None]): Prints a message.
 
     Raises:
         ConfigRuntimeError: The training failed.
     """
-    name = task.configs[ROLES.index(role)]
+    name = task.configs[task.roles.index(role)]
     config, folder = config_path(name), work_dir(name)
     if is_fresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -167,7 +175,7 @@ def reference_cells(task: Task, reference: dict[str, Any]) -> list[str]:
         reference (dict): The comparison.
 
     Returns:
-        list[str]: One text for each of ``ROLES``.
+        list[str]: One text for each of ``task.roles``.
 
     Example:
         >>> variants = [dict(values={'0': 60.0, '1': 62.0}), dict(values={'0': 65.0, '1': 67.0})]
@@ -196,7 +204,7 @@ def report_task(name: str, path: Path) -> None:
         {step: reading[task.metric] * task.scale for step, reading in sorted(part.val.items())} for part in scalars
     ]
     rows = []
-    for role, config, course, part in zip(ROLES, task.configs, values, scalars, strict=True):
+    for role, config, course, part in zip(task.roles, task.configs, values, scalars, strict=True):
         millions = count_parameters(config_path(config)) / 1e6
         rows.append([role, f'{millions:.3f} M', f'{course[max(course)]:.3f}', f'{median_seconds(part.train):.3f}'])
     header = ['model', 'parameters', task.axis, 's / iteration']
@@ -212,7 +220,7 @@ def report_task(name: str, path: Path) -> None:
     num_panels = 1 + len({row['pair'] for row in norms})
     figure, axes = new_figure(1, num_panels, size=(3.3 * num_panels, 3.3))
     styles, colors = ('--', '-', '-'), ('black', 'tab:blue', 'tab:orange')
-    for role, course, style, color in zip(ROLES, values, styles, colors, strict=True):
+    for role, course, style, color in zip(task.roles, values, styles, colors, strict=True):
         axes[0].plot(list(course), list(course.values()), style, color=color, marker='.', label=role)
     axes[0].set(title=f'{task.axis}, validation', xlabel='epoch', ylabel=task.axis, ylim=(0, 1))
     axes[0].grid(alpha=0.3)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lckd_mm.analysis.quickstart import ROLES, TASKS, config_path, report_task, train_role, work_dir
+from lckd_mm.analysis.quickstart import TASKS, config_path, report_task, train_role, work_dir
 from lckd_mm.analysis.training import last_checkpoint
 from lckd_mm.models.utils import export_student
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 def _run_task(name: str, is_fresh: bool) -> None:
     task = TASKS[name]
-    for role in ROLES:
+    for role in task.roles:
         train_role(task, role, is_fresh, _say)
     folder = work_dir(task.configs[-1])
     student = folder / 'student.pth'

@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_three_models_are_trained_once_and_reported(folder: Path, capsys: pytest.CaptureFixture) -> None:
     quickstart.main(['classification'])
     printed = capsys.readouterr().out
-    for text in ('teacher: training', 'Epoch(train) [1][1/1]', 'student with LCKD', '0.750', 'done in'):
+    for text in ('teacher: training', 'Epoch(train) [1][1/1]', 'student with LCKD and PKD', '0.750', 'done in'):
         assert text in printed
     student = torch.load(folder / 'work_dirs' / TASKS['classification'].configs[-1] / 'student.pth', weights_only=True)
     assert list(student['state_dict']) == ['w']
@@ -81,9 +81,10 @@ def test_figures_of_other_seeds_stand_beside_those_of_the_run(
 def test_results_in_the_repository_are_those_of_its_comparisons() -> None:
     for name, task in TASKS.items():
         reference = read_reference(name)
+        comparison = load_comparison(ROOT / f'configs/demo/comparison_{name}.yml')
+        assert [variant.name for variant in comparison.variants] == list(task.roles[1:])
         if reference is None:
             continue
-        comparison = load_comparison(ROOT / f'configs/demo/comparison_{name}.yml')
         assert (reference['metric'], tuple(reference['seeds'])) == (task.metric, comparison.seeds)
         configs = [config_path(config) for config in task.configs[1:]]
         assert [variant['config'] for variant in reference['variants']] == configs
