@@ -12,8 +12,8 @@ from tests.helpers.tools import ROOT
 
 CONFIGS = [
     'demo/lckd_resnet_w16_w4_digits.py',
-    'cifar10/lipschitz_balanced_wrn28_4_wrn16_2_cifar10.py',
-    'bccd/lipschitz_fpn_faster_rcnn_r50_r18_bccd.py',
+    pytest.param('cifar10/lipschitz_balanced_wrn28_4_wrn16_2_cifar10.py', marks=pytest.mark.slow),
+    pytest.param('bccd/lipschitz_fpn_faster_rcnn_r50_r18_bccd.py', marks=pytest.mark.slow),
     'camvid/lipschitz_ofd_balanced_deeplabv3plus_r18w32_r18w8_camvid.py',
 ]
 

@@ -13,8 +13,8 @@ from tests.helpers.tools import run_tool
 pytestmark = pytest.mark.training
 
 
-def test_killed_segmentor_is_resumed_bit_identically(tmp_path: Path) -> None:
-    run_tool('tools/dev/check_resume.py', tmp_path, 'segmentor-accumulation', '--kills', 1)
+def test_killed_classifier_is_resumed_bit_identically(tmp_path: Path) -> None:
+    run_tool('tools/dev/check_resume.py', tmp_path, 'classifier-accumulation', '--kills', 1)
     record = json.loads((tmp_path / 'results.jsonl').read_text())
     assert record['differences'] == []
     assert len(record['kills']) == 1
