@@ -264,3 +264,19 @@ def _call_both(stage: nn.Sequential, x: Tensor) -> Tensor:
         x = block(x)
     tokens(x)
     return x
+
+
+@pytest.mark.parametrize('name', ['pkd', 'cwd', 'at', 'fitnet'])
+def test_a_map_loss_of_tokens_reaches_a_transformer_with_other_channels(name: str, batch: tuple) -> None:
+    wide = dict(embed_dims=12, num_layers=2, num_heads=2, feedforward_channels=16)
+    taps = ['backbone.layers.0', 'backbone.layers.1']
+    distiller = dict(type='LipschitzDistiller', taps=taps, losses=[name])
+    teacher = _vit()
+    teacher['backbone']['arch'], teacher['head']['in_channels'] = wide, 12
+    model = build_distillation(distiller, architecture=_vit(), teacher=teacher)
+    model.init_weights()
+    model.train()
+    loss = model(*batch, mode='loss')[f'distill.loss_{name}']
+    loss.backward()
+    assert loss > 0
+    assert model.student.backbone.layers[0].ffn.layers[1].weight.grad.any()
