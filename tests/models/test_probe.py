@@ -210,6 +210,16 @@ def test_an_error_that_names_its_fix_gets_no_other() -> None:
     assert str(error).endswith('it is wrong: set it to None.')
 
 
+@pytest.mark.parametrize('name', ['kd', 'dkd', 'dist'])
+def test_other_classes_are_refused_before_training(name: str) -> None:
+    distiller = dict(type='LipschitzDistiller', losses=[name])
+    teacher = classifier(num_classes=5)
+    with pytest.raises(
+        ConfigValueError, match=rf"loss 'loss_{name}' cannot be computed from its taps, .*\(\d+, 3\).*\(\d+, 5\)"
+    ):
+        build_distillation(distiller, teacher=teacher)
+
+
 def test_tap_of_an_auxiliary_head_is_checked_in_the_first_step(warnings: list[str]) -> None:
     networks = dict(architecture=_segmentor('EncoderDecoder', 3, auxiliary=True))
     networks['teacher'] = _segmentor('EncoderDecoder', 3, auxiliary=True)

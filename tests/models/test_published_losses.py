@@ -59,6 +59,11 @@ def test_dkd_does_not_depend_on_the_batch_size(scores: tuple) -> None:
     torch.testing.assert_close(loss(*(torch.cat([part] * 4) for part in scores)), once)
 
 
+def test_dkd_of_other_classes_is_refused(scores: tuple) -> None:
+    with pytest.raises(ConfigValueError, match=r'\(7, 10\) and the teacher \(7, 9\): give both models'):
+        _loss('dkd')(scores[0], scores[1][:, :9], scores[2])
+
+
 def test_dkd_is_finite_for_certain_networks() -> None:
     student = torch.tensor([[200.0, 0.0, -200.0], [0.0, 200.0, 0.0]], requires_grad=True)
     loss = _loss('dkd')(student, torch.tensor([[-200.0, 200.0, 0.0], [200.0, 0.0, 0.0]]), torch.tensor([0, 1]))

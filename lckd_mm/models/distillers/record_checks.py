@@ -12,6 +12,7 @@ from lckd_mm.errors import ConfigRuntimeError, ConfigValueError
 from lckd_mm.spectral import num_channels
 
 from ..interfaces import needs_channels, requires_annotations
+from ..losses.decoupled_loss import different_classes
 from .compatibility import adapted_names, loss_error, match_networks
 from .mappings import recorder_names, records_of
 from .network_taps import NetworkTaps
@@ -118,6 +119,7 @@ def _try_losses(distiller: LipschitzDistiller, mappings: Mappings, image_size: S
     with evaluating(distiller), torch.no_grad():
         for loss_name, mapping in mappings.items():
             if not all(distiller.network_taps[r['from_student']].has_records(r) for r in mapping.values()):
+                _check_scores(distiller, loss_name, mapping)
                 continue
             try:
                 distiller.compute_loss(loss_name, None, image_size)
@@ -127,6 +129,18 @@ def _try_losses(distiller: LipschitzDistiller, mappings: Mappings, image_size: S
                     for argument, record in mapping.items()
                 }
                 raise loss_error(loss_name, records, error) from error
+
+
+def _check_scores(distiller: LipschitzDistiller, loss_name: str, mapping: Mapping[str, dict]) -> None:
+    """Compare the class scores of a loss that also needs annotations, such as DKD, which are only there in training."""
+    records = {
+        argument: distiller.get_record(**record)
+        for argument, record in mapping.items()
+        if distiller.network_taps[record['from_student']].has_records(record)
+    }
+    scores = [record for record in records.values() if isinstance(record, Tensor) and record.dim() == 2]
+    if len(scores) == 2 and scores[0].shape != scores[1].shape:
+        raise loss_error(loss_name, records, ConfigValueError(different_classes(*scores)))
 
 
 def check_finite(distiller: LipschitzDistiller, losses: Iterable[Tensor]) -> str:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmrazor.registry import MODELS
 from torch import Tensor
 
-from lckd_mm.errors import check_number
+from lckd_mm.errors import ConfigValueError, check_number
 
 
 @MODELS.register_module()
@@ -27,7 +27,7 @@ class DecoupledLoss(nn.Module):
         - Output: scalar.
 
     Raises:
-        ConfigValueError: ``tau`` is not positive, or a weight is negative.
+        ConfigValueError: ``tau`` is not positive, a weight is negative, or the networks have different numbers of classes.
 
     Source:
         arXiv 2203.08679, equations 6 and 7; the factor ``tau**2`` is that of the authors' code.
@@ -51,6 +51,8 @@ class DecoupledLoss(nn.Module):
 
     def forward(self, preds_S: Tensor, preds_T: Tensor, gt_labels: Tensor) -> Tensor:  # noqa: N803  (MMRazor's names)
         """Compute the loss of a batch."""
+        if preds_S.shape != preds_T.shape:
+            raise ConfigValueError(f'DecoupledLoss: {different_classes(preds_S, preds_T)}')
         target = gt_labels.reshape(-1, 1)
         (binary, others), (teacher_binary, teacher_others) = (
             _split(scores.to(torch.promote_types(scores.dtype, torch.float32)) / self.tau, target)
@@ -61,6 +63,14 @@ class DecoupledLoss(nn.Module):
             for student, teacher in ((binary, teacher_binary), (others, teacher_others))
         ]
         return self.loss_weight * self.tau**2 * (self.alpha * divergences[0] + self.beta * divergences[1])
+
+
+def different_classes(student: Tensor, teacher: Tensor) -> str:
+    """Return the sentence on class scores of different shapes."""
+    return (
+        f'the student has class scores of the shape {tuple(student.shape)} and the teacher {tuple(teacher.shape)}: give both models the '
+        'same `num_classes`, or remove the loss.'
+    )
 
 
 def _split(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
