@@ -20,9 +20,11 @@ _OTHER_BLOCK = 'lipschitz'
 # Where a loss reads, the first possible place: PKD (arXiv 2207.02039) and CWD (arXiv 2011.13256) on the pyramid of a detector,
 # CWD on the class scores of a segmentor. All others read the taps.
 _PLACES = {'pkd': ('pyramid', 'taps'), 'cwd': ('scores', 'pyramid', 'taps')}
-# LCKD compares norms and RKD distances between images; PKD and CWD resize the student's maps.
-_ANY_SIZE = ('lipschitz', 'rkd', 'pkd', 'cwd')
-# OFD needs the BN before a map, MGD generates maps by convolutions; all others but LCKD and RKD compare positions with positions.
+# LCKD compares norms and RKD distances between images; all others compare positions with positions.
+_ANY_TAPS = ('lipschitz', 'rkd')
+# These resize the student's maps.
+_ANY_SIZE = ('pkd', 'cwd')
+# OFD needs the BN before a map, MGD generates maps by convolutions.
 _NO_TOKENS = ('ofd', 'mgd')
 _LIPSCHITZ_HOOKS = ('lipschitz_monitor', 'lipschitz_balance')
 
@@ -263,7 +265,7 @@ def _obstacle(kind: str, place: str, found: TapPairs, is_found: bool) -> str | N
         return 'the class scores are no maps' if reads_maps and not found.has_score_maps else None
     if place == 'pyramid':
         return None if found.pyramid is not None else 'the models have no feature pyramids of equal strides'
-    if not is_found or kind in ('lipschitz', 'rkd'):
+    if not is_found or kind in _ANY_TAPS:
         return None
     with_tokens = [pair for pair in found.pairs if any(len(tap.shape) == 3 for tap in pair)]
     if with_tokens and kind in _NO_TOKENS:
