@@ -1,6 +1,7 @@
 """The evaluation of confirmed runs on corrupted images: its settings, its results, and how it is executed."""
 
 import datetime
+import hashlib
 import json
 import shutil
 import threading
@@ -24,6 +25,8 @@ from .corrupted_test import CLEAN
 from .training import DeadlineError, last_checkpoint, run_corrupted_test
 
 FILE = 'robustness.jsonl'
+# Keeps the corrupted images until all runs are evaluated.
+_IMAGES = 'corrupted_images'
 
 Line = dict[str, Any]
 # The lines of a run by corruption and severity.
@@ -117,7 +120,7 @@ def find_checkpoint(work_dir: Path) -> Path:
 def evaluate_robustness(work: Queue) -> Outcome:
     """Evaluate the finished runs of the confirmation on corrupted images; existing evaluations are not repeated.
 
-    All evaluations of a run are in one process.
+    All evaluations of a run are in one process. Each image is corrupted once, by the first process that needs it.
 
     Args:
         work (Queue): The comparison and how it is executed.
@@ -139,6 +142,13 @@ def evaluate_robustness(work: Queue) -> Outcome:
             f'{work.store.path} has no finished run that could be evaluated: train the variants first.'
         )
     runs = [run for run, pairs in missing.items() if pairs]
+    # Simultaneous processes start with different corruptions, so that they do not compute the same images.
+    for number, run in enumerate(runs):
+        pairs = [pair for pair in missing[run] if pair != CLEAN]
+        start = number * len(pairs) // len(runs)
+        missing[run] = [*missing[run][: -len(pairs) or None], *pairs[start:], *pairs[:start]]
+    versions = {name: find_version(name) for name in _PACKAGES}
+    images = work.out / _IMAGES / hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
     failures: list[str] = []
     unfinished: list[str] = []
     columns = (
@@ -155,7 +165,7 @@ def evaluate_robustness(work: Queue) -> Outcome:
             if work.is_over:
                 raise DeadlineError('not started before the deadline')
             _evaluate_run(
-                store, run, results[run], missing[run], environment, work.stop_at, lambda: progress.advance(bar)
+                store, run, results[run], missing[run], images, environment, work.stop_at, lambda: progress.advance(bar)
             )
 
         for run, finish in execute_in_slots(work.jobs, runs, execute):
@@ -168,6 +178,8 @@ def evaluate_robustness(work: Queue) -> Outcome:
                 progress.console.print(f'{run.title}: failed', style='red', markup=False, soft_wrap=True)
             else:
                 progress.console.print(f'{run.title}: evaluated on corrupted images', highlight=False, soft_wrap=True)
+    if not failures and not unfinished:
+        shutil.rmtree(work.out / _IMAGES, ignore_errors=True)
     return Outcome(failures, unfinished)
 
 
@@ -179,6 +191,7 @@ def _evaluate_run(
     run: Run,
     result: Result,
     pairs: Sequence[tuple[str, int]],
+    images: Path,
     environment: Mapping[str, str],
     stop_at: float | None,
     advance: Any,
@@ -210,5 +223,6 @@ def _evaluate_run(
     ]
     if comparison.robustness.metrics:
         arguments += ['--add-metrics', *comparison.robustness.metrics]
+    arguments += ['--corrupted-images', str(images)]
     arguments += ['--corruptions', *(f'{name}:{severity}' for name, severity in pairs if (name, severity) != CLEAN)]
     run_corrupted_test(run.setting.variant.config, checkpoint, folder, arguments, environment, add, stop_at)

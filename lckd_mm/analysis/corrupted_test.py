@@ -17,13 +17,16 @@ CLEAN = ('none', 0)
 """Corruption and severity of the evaluation of the images as they are."""
 
 
-def corrupt_dataset(dataset: Mapping[str, Any], corruption: str, severity: int) -> dict[str, Any]:
+def corrupt_dataset(
+    dataset: Mapping[str, Any], corruption: str, severity: int, cache: str | None = None
+) -> dict[str, Any]:
     """Insert a corruption into the pipelines of a data set, directly after the image is loaded.
 
     Args:
         dataset (Mapping): Config of a data set, or of a wrapper of data sets.
         corruption (str): Name of the corruption.
         severity (int): Its severity.
+        cache (str, optional): Folder that keeps the corrupted images. Defaults to None.
 
     Returns:
         dict: A new config.
@@ -37,9 +40,10 @@ def corrupt_dataset(dataset: Mapping[str, Any], corruption: str, severity: int) 
         ['LoadImageFromFile', 'mmrazor.CorruptImage', 'PackInputs']
     """
     if isinstance(dataset.get('dataset'), Mapping):
-        return {**dataset, 'dataset': corrupt_dataset(dataset['dataset'], corruption, severity)}
+        return {**dataset, 'dataset': corrupt_dataset(dataset['dataset'], corruption, severity, cache)}
     if dataset.get('datasets'):
-        return {**dataset, 'datasets': [corrupt_dataset(part, corruption, severity) for part in dataset['datasets']]}
+        parts = [corrupt_dataset(part, corruption, severity, cache) for part in dataset['datasets']]
+        return {**dataset, 'datasets': parts}
     if 'pipeline' not in dataset:
         raise ConfigValueError(
             f'the data set {dataset.get("type")} has no pipeline, into which a corruption could be inserted: add `pipeline` to its config.'
@@ -48,7 +52,7 @@ def corrupt_dataset(dataset: Mapping[str, Any], corruption: str, severity: int) 
     loading = [index for index, step in enumerate(pipeline) if _loads_image(step)]
     # Without such a transform the data set itself has the images, as mmpretrain's CIFAR10, in the order RGB.
     order, position = ('bgr', loading[-1] + 1) if loading else ('rgb', 0)
-    step = dict(type='mmrazor.CorruptImage', corruption=corruption, severity=severity, channel_order=order)
+    step = dict(type='mmrazor.CorruptImage', corruption=corruption, severity=severity, channel_order=order, cache=cache)
     return {**dataset, 'pipeline': [*pipeline[:position], step, *pipeline[position:]]}
 
 
@@ -104,7 +108,11 @@ def add_metrics(runner: Runner, types: Sequence[str]) -> list[str]:
 
 
 def evaluate_corruptions(
-    runner: Runner, corruptions: Sequence[tuple[str, int]], path: Path, added: Sequence[str] = ()
+    runner: Runner,
+    corruptions: Sequence[tuple[str, int]],
+    path: Path,
+    added: Sequence[str] = (),
+    cache: str | None = None,
 ) -> None:
     """Evaluate a model on the images as they are, then with each corruption.
 
@@ -116,6 +124,7 @@ def evaluate_corruptions(
         path (Path): A file that receives one line of JSON for each evaluation as soon as it is finished: ``corruption``,
             ``severity``, ``metrics``, ``added`` (the names of those with a prefix in ``added``) and ``seconds``.
         added (Sequence[str]): Prefixes of metrics. Defaults to ().
+        cache (str, optional): Folder that keeps the corrupted images for the evaluations of other models. Defaults to None.
     """
     if corruptions:
         check_imagecorruptions()
@@ -127,7 +136,7 @@ def evaluate_corruptions(
             # Loads the checkpoint as well.
             metrics = runner.test()
         else:
-            dataset = corrupt_dataset(loader.dataset, corruption, severity)
+            dataset = corrupt_dataset(loader.dataset, corruption, severity, cache)
             runner.test_loop.dataloader = runner.build_dataloader({**loader, 'dataset': dataset}, seed=runner.seed)
             metrics = runner.test_loop.run()
         numbers = {name: float(value) for name, value in metrics.items() if _is_number(value)}

@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if args.corruptions is None:
         runner.test()
     else:
-        evaluate_corruptions(runner, corruptions, Path(runner.work_dir) / CORRUPTIONS_FILE, added)
+        path = Path(runner.work_dir) / CORRUPTIONS_FILE
+        evaluate_corruptions(runner, corruptions, path, added, args.corrupted_images)
 
 
 def make_parser(prog: str | None = None) -> VerbParser:
@@ -109,6 +110,11 @@ def make_parser(prog: str | None = None) -> VerbParser:
         metavar='NAME[:SEVERITY]',
         help='evaluate the images without corruption, and with each of these corruptions of ImageNet-C: fog snow:3; without a '
         f'severity, with 1, 3 and 5; the metrics are appended to {CORRUPTIONS_FILE} in the work directory',
+    )
+    parser.add_argument(
+        '--corrupted-images',
+        metavar='DIR',
+        help='with --corruptions: a folder that keeps the corrupted images, for the evaluation of further models',
     )
     return parser
 

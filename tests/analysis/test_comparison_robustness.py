@@ -97,12 +97,13 @@ def test_interrupted_evaluation_continues_where_it_failed() -> None:
     with pytest.raises(ConfigRuntimeError, match='failed: plain, seed 0: snow:3 failed'):
         compare('--robustness', text=broken)
     lines = read_results('out/robustness.jsonl')
-    assert len(lines) == 4 * 4
+    # The runs start with different corruptions: 3, 2, 1 and none are evaluated before the failure, and the images as they are.
+    assert len(lines) == 3 + 2 + 1 + 4
     # Without a complete run there is no report; what was evaluated with the same options stays.
     assert content()['robustness'] is None
     for line in lines:
         append_result('out/robustness.jsonl', line | dict(evaluation_options=['indices=5']))
-    assert len(compare('--robustness')) == 2 * 16 + 4
+    assert len(compare('--robustness')) == 2 * 10 + 10
     assert content()['robustness']['values']['plain']['0']['mean'] == 96
 
 
@@ -201,3 +202,25 @@ def test_plot_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     compare()
     compare('--robustness')
     assert (tmp_path / 'out' / 'robustness.png').stat().st_size > 10_000
+
+
+def test_runs_share_the_corrupted_images_and_start_with_different_ones() -> None:
+    compare()
+    Path('out/corrupted_images').mkdir()
+    compare('--robustness')
+    logs = [path.read_text().splitlines()[1] for path in sorted(Path('out').glob('runs/*/seed*/robustness/test.log'))]
+    folders, orders = zip(*(line.removeprefix('images ').split(' ', 1) for line in logs))
+    assert len(set(folders)) == 1
+    assert folders[0].startswith('out/corrupted_images/')
+    assert {order.split()[0] for order in orders} == {'fog:1', 'fog:3', 'snow:1', 'snow:3'}
+    assert {frozenset(order.split()) for order in orders} == {frozenset({'fog:1', 'fog:3', 'snow:1', 'snow:3'})}
+    # All runs are evaluated.
+    assert not Path('out/corrupted_images').exists()
+
+
+def test_corrupted_images_stay_for_the_evaluations_that_are_missing() -> None:
+    compare()
+    Path('out/corrupted_images').mkdir()
+    with pytest.raises(ConfigRuntimeError, match='failed: plain, seed 0'):
+        compare('--robustness', text=COMPARISON.replace('indices: 5', "fails_at: 'snow:3'"))
+    assert Path('out/corrupted_images').exists()

@@ -53,11 +53,13 @@ parser.add_argument('--cfg-options', nargs='+', default=())
 parser.add_argument('--split')
 parser.add_argument('--add-metrics', nargs='+', default=())
 parser.add_argument('--corruptions', nargs='*')
+parser.add_argument('--corrupted-images')
 args = parser.parse_args()
 options = dict(option.split('=', 1) for option in args.cfg_options)
 if args.corruptions is not None:
     start = float(args.checkpoint.read_text()) + 100
     print('options', sorted(options), args.split, flush=True)
+    print('images', args.corrupted_images, *args.corruptions, flush=True)
     for text in ('none:0', *args.corruptions):
         name, severity = text.split(':')
         if text == options.get('fails_at'):

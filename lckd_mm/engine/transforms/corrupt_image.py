@@ -1,6 +1,7 @@
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from mmrazor.registry import TRANSFORMS
 
 from lckd_mm.engine.corruptions import parse_corruptions
 from lckd_mm.errors import ConfigKeyError, ConfigRuntimeError, ConfigTypeError, ConfigValueError
+
+from .image_cache import ImageCache
 
 # Of imagecorruptions: smaller images are refused by it.
 _MIN_SIZE = 32
@@ -29,17 +32,20 @@ class CorruptImage(BaseTransform):
         corruption (str): A name in :data:`lckd_mm.engine.corruptions.CORRUPTIONS`.
         severity (int): From 1 to 5.
         channel_order (str): ``'bgr'``, as OpenMMLab's transforms read images, or ``'rgb'``. Defaults to 'bgr'.
+        cache (str, optional): Folder that keeps the corrupted images for further models. It belongs to one version of
+            imagecorruptions and its dependencies. Defaults to None.
 
     Raises:
         ConfigRuntimeError: imagecorruptions is not installed.
         ConfigValueError: An argument has an unknown value.
     """
 
-    def __init__(self, corruption: str, severity: int, channel_order: str = 'bgr') -> None:
+    def __init__(self, corruption: str, severity: int, channel_order: str = 'bgr', cache: str | None = None) -> None:
         ((self.corruption, self.severity),) = parse_corruptions([f'{corruption}:{severity}'])
         if channel_order not in ('bgr', 'rgb'):
             raise ConfigValueError(f"channel_order={channel_order!r} is unknown: use 'bgr' or 'rgb'.")
         self.channel_order = channel_order
+        self.cache = None if cache is None else ImageCache(Path(cache) / f'{self.corruption}_{self.severity}')
         check_imagecorruptions()
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -56,8 +62,6 @@ class CorruptImage(BaseTransform):
             ConfigValueError: The image is smaller than 32 x 32 pixels.
             ConfigKeyError: The sample has no index.
         """
-        from imagecorruptions import corrupt
-
         image = results.get('img')
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
             kind = f'an array of shape {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
@@ -75,10 +79,19 @@ class CorruptImage(BaseTransform):
             )
         order = -1 if self.channel_order == 'bgr' else 1
         pixels = np.ascontiguousarray(np.clip(np.round(image), 0, 255).astype(np.uint8)[..., ::order])
-        with _seeded(int(results['sample_idx']), zlib.crc32(self.corruption.encode()), self.severity):
-            corrupted = corrupt(pixels, severity=self.severity, corruption_name=self.corruption)
+        index = int(results['sample_idx'])
+        if self.cache is None:
+            corrupted = self._corrupt(pixels, index)
+        else:
+            corrupted = self.cache.get(pixels, index, self._corrupt)
         results['img'] = np.ascontiguousarray(corrupted[..., ::order]).astype(image.dtype, copy=False)
         return results
+
+    def _corrupt(self, pixels: np.ndarray, index: int) -> np.ndarray:
+        from imagecorruptions import corrupt
+
+        with _seeded(index, zlib.crc32(self.corruption.encode()), self.severity):
+            return corrupt(pixels, severity=self.severity, corruption_name=self.corruption)
 
     def __repr__(self) -> str:
         return f'CorruptImage(corruption={self.corruption!r}, severity={self.severity}, channel_order={self.channel_order!r})'
