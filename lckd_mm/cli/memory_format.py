@@ -9,8 +9,9 @@ from torch import nn
 def to_channels_last(model: nn.Module) -> None:
     """Store the feature maps of a model as (batch, height, width, channels), except where that can crash.
 
-    On CPUs with AVX-512 the backward pass of torch 2.13 (oneDNN 3.12) can write beyond its memory in this format. That concerns
-    1x1 convolutions with a stride and fewer than 16 input channels, such as the shortcuts of a narrow ResNet.
+    On CPUs the backward pass of torch 2.13 (oneDNN 3.12) can write beyond its memory in this format. That concerns 1x1 convolutions
+    with a stride and fewer input channels than a vector has numbers, 16 with AVX-512 and 8 with AVX2, such as the shortcuts of a
+    narrow ResNet (https://github.com/uxlfoundation/oneDNN/issues/6035).
 
     Args:
         model (nn.Module): The model, which is changed.

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
+from lckd_mm.cli.memory_format import to_channels_last
 from lckd_mm.errors import ConfigError
 from tests.helpers.properties import examples
 from tests.helpers.small_classifiers import TAPS, build_distillation, classification_batch, classifier
@@ -113,7 +114,7 @@ def _step(
     model = build_distillation(distiller, **options)
     model.init_weights()
     if channels_last:
-        model = model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trainable, lr=1e-4)
     wrapper = (

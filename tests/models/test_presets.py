@@ -8,6 +8,7 @@ import torch
 from mmrazor.registry import MODELS
 from torch import nn
 
+from lckd_mm.cli.memory_format import to_channels_last
 from lckd_mm.errors import ConfigError, ConfigValueError
 from lckd_mm.models.presets import PRESETS, expand_distiller
 from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, ofd_distiller, train_step
@@ -273,7 +274,7 @@ def test_model_without_class_scores_rejects_losses_on_them() -> None:
 def test_map_methods_accept_channels_last_maps(method: str, batch: tuple) -> None:
     model = build_distillation(distiller([method]))
     model.init_weights()
-    model.to(memory_format=torch.channels_last)
+    to_channels_last(model)
     images = batch[0].to(memory_format=torch.channels_last)
     losses = train_step(model, (images, batch[1]))
     assert all(value.isfinite().all() for value in losses.values())

@@ -80,10 +80,7 @@ class CorruptImage(BaseTransform):
         order = -1 if self.channel_order == 'bgr' else 1
         pixels = np.ascontiguousarray(np.clip(np.round(image), 0, 255).astype(np.uint8)[..., ::order])
         index = int(results['sample_idx'])
-        if self.cache is None:
-            corrupted = self._corrupt(pixels, index)
-        else:
-            corrupted = self.cache.get(pixels, index, self._corrupt)
+        corrupted = self._corrupt(pixels, index) if self.cache is None else self.cache.get(pixels, index, self._corrupt)
         results['img'] = np.ascontiguousarray(corrupted[..., ::order]).astype(image.dtype, copy=False)
         return results
 
