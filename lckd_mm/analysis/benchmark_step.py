@@ -72,21 +72,22 @@ class LossClock:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.seconds = 0.0
         self._clock = clock
-        self._forward = SpectralNormConnector.forward
+        self._forward = SpectralNormConnector.forward_networks
 
     def __enter__(self) -> 'LossClock':
         clock = self
 
-        def forward(connector: SpectralNormConnector, *args: Any, **kwargs: Any) -> Tensor:
+        def forward(connector: SpectralNormConnector, *args: Any, **kwargs: Any) -> list[Tensor]:
             clock.add(-1)
             norms = clock._forward(connector, *args, **kwargs)
             clock.add(1)
-            if norms.grad_fn is not None:
-                norms.grad_fn.register_prehook(lambda _: clock.add(-1))
-                norms.grad_fn.register_hook(lambda *_: clock.add(1))
+            # All networks have the same node of the graph.
+            for node in {network.grad_fn for network in norms if network.grad_fn is not None}:
+                node.register_prehook(lambda _: clock.add(-1))
+                node.register_hook(lambda *_: clock.add(1))
             return norms
 
-        setattr(SpectralNormConnector, 'forward', forward)  # noqa: B010  (mypy refuses the assignment to a method)
+        setattr(SpectralNormConnector, 'forward_networks', forward)  # noqa: B010  (mypy refuses the assignment to a method)
         return self
 
     def add(self, sign: int) -> None:
@@ -100,7 +101,7 @@ class LossClock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        setattr(SpectralNormConnector, 'forward', self._forward)  # noqa: B010  (as above)
+        setattr(SpectralNormConnector, 'forward_networks', self._forward)  # noqa: B010  (as above)
 
 
 def make_step(model: BaseModel, batch: Batch, settings: Settings) -> Callable[[], float]:

@@ -13,6 +13,8 @@ connector, loss     ``accepts_valid_ratios = True``       its ``forward`` takes 
                                                           and width of each image that is not padding, or None
 connector           ``accepts_grids = True``              its ``forward`` takes ``grids``, the height and width of each of its
                                                           maps, see :func:`lckd_mm.spectral.transmitting_spectral_norms`
+connector           ``forward_networks(networks,          computes its outputs for the maps of several networks at a time;
+                    valid_ratios, grids)``                ``grids`` has one entry per network
 loss                ``reports_norms = True``              its inputs are spectral norms (pairs, B), kept for the hooks
 loss                ``accepts_half_precision = True``     computes in float32 from half-precision maps; other losses receive
                                                           float32 copies
@@ -30,6 +32,7 @@ __all__ = [
     'accepts_valid_ratios',
     'detects_overwriting',
     'is_pre_activation',
+    'joins_networks',
     'needs_channels',
     'needs_margins',
     'reports_norms',
@@ -55,6 +58,15 @@ def accepts_valid_ratios(component: Any) -> bool:
 def accepts_grids(connector: Any) -> bool:
     """Return whether the ``forward`` of a connector takes ``grids``."""
     return bool(getattr(connector, 'accepts_grids', False))
+
+
+def joins_networks(connector: Any) -> bool:
+    """Return whether a connector takes the maps of several networks at a time."""
+    for base in type(connector).__mro__:
+        # A subclass that overrides `forward` alone is called for each network.
+        if 'forward' in vars(base) or 'forward_networks' in vars(base):
+            return 'forward_networks' in vars(base)
+    return False
 
 
 def reports_norms(loss: Any) -> bool:

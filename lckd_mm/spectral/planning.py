@@ -11,8 +11,11 @@ The cost model adds bytes / bandwidth, flops / rate, and the number of tensor op
 the lowest estimate is used.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,8 @@ class DeviceProfile:
 
 # CPU: measured on 2 cores of an AMD EPYC (Zen 3, 32 MB of shared L3) with
 # `tools/analysis_tools/benchmark_spectral.py --constants`, which prints the figures of any machine.
-# CUDA: from the data sheet of an H200 and the usual cost of a kernel launch, not measured. A GPU processes whole batches.
+# CUDA: from the data sheet of an H200 and the usual cost of a kernel launch, not measured. A GPU processes whole batches, and all pairs
+# of both networks at a time (joint_lanczos.py).
 DEVICE_PROFILES = {
     'cpu': DeviceProfile(20e6, 45e9, 25e9, 100e9, 8e-6),
     'cuda': DeviceProfile(4e9, 4e12, 4e12, 50e12, 6e-6),
@@ -59,13 +63,36 @@ class Plan:
     Attributes:
         images_per_chunk: Number of images processed at a time.
         materialized: For each pair, whether its T is materialized.
+        joint: Whether all pairs of all networks are solved at a time, as whole batches.
     """
 
     images_per_chunk: int
     materialized: tuple[bool, ...]
+    joint: bool = False
 
 
-@functools.lru_cache(maxsize=256)
+_forced_plans: contextvars.ContextVar[Plan | None] = contextvars.ContextVar('_forced_plans', default=None)
+
+
+@contextlib.contextmanager
+def force_plan(plan: Plan | None) -> Iterator[None]:
+    """Use a plan for everything that is computed in a block, for tests and benchmarks.
+
+    Args:
+        plan (Plan, optional): The plan; None chooses the fastest one.
+
+    Example:
+        >>> with force_plan(Plan(1, (True,))):
+        ...     make_plan(((1024, 2048, 49),), 8, 'lanczos', 5, 4, 'cpu')
+        Plan(images_per_chunk=1, materialized=(True,), joint=False)
+    """
+    token = _forced_plans.set(plan)
+    try:
+        yield
+    finally:
+        _forced_plans.reset(token)
+
+
 def make_plan(
     pairs: tuple[tuple[int, int, int], ...],
     batch_size: int,
@@ -89,8 +116,20 @@ def make_plan(
 
     Example:
         >>> make_plan(((1024, 2048, 49),), 8, 'lanczos', 5, 4, 'cpu')
-        Plan(images_per_chunk=8, materialized=(False,))
+        Plan(images_per_chunk=8, materialized=(False,), joint=False)
     """
+    return _forced_plans.get() or _make_plan(pairs, batch_size, method, num_iters, element_size, device_type)
+
+
+@functools.lru_cache(maxsize=256)
+def _make_plan(
+    pairs: tuple[tuple[int, int, int], ...],
+    batch_size: int,
+    method: str,
+    num_iters: int,
+    element_size: int,
+    device_type: str,
+) -> Plan:
     if method == 'svd':
         return Plan(1, (False,) * len(pairs))
     device = DEVICE_PROFILES.get(device_type, DEVICE_PROFILES['cuda'])
@@ -107,6 +146,8 @@ def make_plan(
         materialized = tuple(with_matrix < factored for factored, with_matrix in costs)
         candidates.append((seconds * -(-batch_size // num_images), num_images, materialized))
     _, num_images, materialized = min(candidates)
+    if method == 'lanczos' and device_type != 'cpu':
+        return Plan(batch_size, materialized, joint=True)
     return Plan(num_images, materialized)
 
 
@@ -118,7 +159,9 @@ def _product_seconds(
     Further products that the gradient needs cost the same in both formulations and are left out.
     """
     c1, c2, n = pair
+    # A factored product is two operations, one with T is one.
     factored = _read_seconds(device, num_images * n * (c1 + c2) * element_size, num_products)
+    factored += num_products * device.seconds_per_call
     materialization = num_images * 2 * n * c1 * c2 / device.flops
     return factored, materialization + _read_seconds(device, num_images * c1 * c2 * element_size, num_products)
 

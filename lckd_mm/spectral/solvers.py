@@ -52,11 +52,12 @@ class Solver(NamedTuple):
 
     Attributes:
         start: ``start(operator, num_iters, with_gradient)`` returns tensors whose first dimension is the chunk's batch.
-        finish: ``finish(parts, with_gradient)`` receives these tensors, concatenated over the chunks, for each pair.
+        finish: ``finish(parts)`` receives these tensors, concatenated over the chunks, for each pair. Pairs without a gradient have
+            fewer tensors.
     """
 
     start: Callable[[PairOperator, int, bool], tuple[Tensor, ...]]
-    finish: Callable[[Sequence[tuple[Tensor, ...]], bool], list[Solution]]
+    finish: Callable[[Sequence[tuple[Tensor, ...]]], list[Solution]]
 
 
 # -- power iteration ---------------------------------------------------------------------------------------------------
@@ -139,9 +140,9 @@ def _append_positions(operator: PairOperator, sigma: Tensor, left: Tensor, right
     return sigma, left, right, operator.left_at_positions(left), operator.right_at_positions(right)
 
 
-def per_pair(parts: Sequence[tuple[Tensor, ...]], with_gradient: bool) -> list[Solution]:
+def per_pair(parts: Sequence[tuple[Tensor, ...]]) -> list[Solution]:
     """Return the results of solvers whose first stage already computed the solution of each pair."""
-    return [Solution(part[0], GradientFactors(*part[1:]) if with_gradient else None) for part in parts]
+    return [Solution(sigma, GradientFactors(*factors) if factors else None) for sigma, *factors in parts]
 
 
 # -- Lanczos -----------------------------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ def lanczos_bidiagonalization(operator: PairOperator, num_iters: int, with_gradi
 _GRAM_SHIFTS = {torch.float32: 1.5e-8, torch.float64: 1.5e-14}
 
 
-def rayleigh_ritz(parts: Sequence[tuple[Tensor, ...]], with_gradient: bool) -> list[Solution]:
+def rayleigh_ritz(parts: Sequence[tuple[Tensor, ...]]) -> list[Solution]:
     r"""Maximize :math:`\lVert A v \rVert` over the unit v in the spaces of :func:`lanczos_bidiagonalization`.
 
     The vector of the power iteration from the same start lies in this space. The result is therefore never below the
@@ -208,7 +209,6 @@ def rayleigh_ritz(parts: Sequence[tuple[Tensor, ...]], with_gradient: bool) -> l
 
     Args:
         parts (Sequence[tuple[Tensor, ...]]): Result of :func:`lanczos_bidiagonalization` for each pair.
-        with_gradient (bool): Whether to compute the factors of the gradient.
 
     Returns:
         list[Solution]: One solution per pair.
@@ -231,17 +231,20 @@ def rayleigh_ritz(parts: Sequence[tuple[Tensor, ...]], with_gradient: bool) -> l
     eigenvalues, eigenvectors = torch.linalg.eigh(reduced)
     sigma = eigenvalues[:, -1].clamp_min(0).sqrt()
     sigmas = sigma.where(is_finite.flatten(), torch.nan).to(dtype).chunk(len(parts))
+    solutions = [Solution(pair_sigma) for pair_sigma in sigmas]
+    with_gradient = [index for index, part in enumerate(parts) if len(part) > 2]
     if not with_gradient:
-        return [Solution(pair_sigma) for pair_sigma in sigmas]
+        return solutions
     right = torch.linalg.solve_triangular(cholesky.mT, eigenvectors[:, :, -1:], upper=True).mT
     left = _divide(right, sigma[:, None, None])
     # Where sigma is zero, the gradient is zero.
     rights = (right * (left != 0)).to(dtype).chunk(len(parts))
     lefts = left.to(dtype).chunk(len(parts))
-    return [
-        Solution(sigmas[i], GradientFactors(lefts[i] @ w, rights[i] @ v, lefts[i] @ w_at, rights[i] @ v_at))
-        for i, (v, w, v_at, w_at) in enumerate(parts)
-    ]
+    for i in with_gradient:
+        v, w, v_at, w_at = parts[i]
+        factors = GradientFactors(lefts[i] @ w, rights[i] @ v, lefts[i] @ w_at, rights[i] @ v_at)
+        solutions[i] = Solution(sigmas[i], factors)
+    return solutions
 
 
 def _gram(vectors: Tensor) -> Tensor:

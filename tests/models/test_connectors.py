@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lckd_mm.models import ChannelNormConnector, PointwiseAdapter, SpectralNormConnector
+from lckd_mm.models.interfaces import joins_networks
 from lckd_mm.spectral import transmitting_matrix
 
 MAPS = tuple(torch.randn(2, c, s, s, generator=torch.Generator().manual_seed(c)) for c, s in ((4, 16), (8, 8), (6, 4)))
@@ -85,3 +86,22 @@ def test_the_scale_of_an_adapter_has_no_effect_on_its_normalized_map() -> None:
     torch.nn.init.uniform_(adapter.bn.weight, 0.5, 2.0)
     torch.nn.init.normal_(adapter.bn.bias)
     torch.testing.assert_close(ChannelNormConnector()([adapter(MAPS[0])])[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_norms_of_two_networks_are_those_of_each() -> None:
+    connector = SpectralNormConnector(num_iters=8)
+    networks = [MAPS, MAPS[:2]]
+    for together, alone in zip(connector.forward_networks(networks), map(connector, networks)):
+        torch.testing.assert_close(together, alone)
+    with pytest.raises(ValueError, match='1 feature map'):
+        connector.forward_networks([MAPS, MAPS[:1]])
+
+
+def test_only_a_connector_with_its_own_way_for_networks_joins_them() -> None:
+    class Overridden(SpectralNormConnector):
+        def forward(self, feature: object, *args: object, **kwargs: object) -> torch.Tensor:
+            return 2 * super().forward(feature, *args, **kwargs)
+
+    assert joins_networks(SpectralNormConnector())
+    assert not joins_networks(Overridden())
+    assert not joins_networks(PointwiseAdapter(3, 5))

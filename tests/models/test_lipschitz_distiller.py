@@ -3,6 +3,7 @@ import torch
 from mmrazor.registry import MODELS
 
 from lckd_mm.errors import ConfigRuntimeError
+from lckd_mm.models import SpectralNormConnector
 from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, spectral_distiller, train_step
 
 
@@ -191,3 +192,37 @@ def test_a_tap_that_a_training_step_does_not_reach_is_an_error(network: str, bat
         ConfigRuntimeError, match=rf"the {network}'s tap 'backbone.layer1' recorded nothing .*`efficient_conv_bn_eval`"
     ):
         train_step(model, batch)
+
+
+def test_the_norms_of_both_networks_are_computed_together(batch: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_distillation()
+    model.init_weights()
+    alone = train_step(model, batch)['distill.loss_lipschitz']
+    calls = []
+    original = SpectralNormConnector.forward_networks
+
+    def forward_networks(self: SpectralNormConnector, networks: list, *args: object, **kwargs: object) -> list:
+        calls.append([len(maps) for maps in networks])
+        return original(self, networks, *args, **kwargs)
+
+    monkeypatch.setattr(SpectralNormConnector, 'forward_networks', forward_networks)
+    torch.testing.assert_close(train_step(model, batch)['distill.loss_lipschitz'], alone, rtol=1e-3, atol=0)
+    assert calls == [[4, 4]]
+    assert {name: norms.shape for name, norms in model.distiller.spectral_norms['loss_lipschitz'].items()} == dict(
+        student=(3, 4), teacher=(3, 4)
+    )
+
+
+def test_a_connector_that_overrides_forward_is_called_for_each_network(batch: tuple) -> None:
+    @MODELS.register_module(force=True)
+    class DoubledNorms(SpectralNormConnector):
+        def forward(self, *args: object, **kwargs: object) -> torch.Tensor:
+            return 2 * super().forward(*args, **kwargs)
+
+    norms = []
+    for name in ('SpectralNormConnector', 'DoubledNorms'):
+        model = build_distillation(spectral_distiller(connectors=dict(norms=dict(type=name))))
+        model.init_weights()
+        train_step(model, batch)
+        norms.append(model.distiller.spectral_norms['loss_lipschitz']['teacher'])
+    torch.testing.assert_close(norms[1], 2 * norms[0])

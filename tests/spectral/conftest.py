@@ -1,7 +1,23 @@
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 
 import lckd_mm  # noqa: F401  (patches the installed libraries, so that mmdet can be imported)
+from lckd_mm.spectral import autograd
+from lckd_mm.spectral.planning import Plan, make_plan
+
+
+@pytest.fixture(params=['in chunks', 'jointly'])
+def every_solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with the plans for CPUs and with those for GPUs."""
+
+    def make_joint_plan(pairs: tuple, batch_size: int, method: str, *args: Any) -> Plan:
+        return dataclasses.replace(make_plan(pairs, batch_size, method, *args), joint=method == 'lanczos')
+
+    if request.param == 'jointly':
+        monkeypatch.setattr(autograd, 'make_plan', make_joint_plan)
 
 
 @pytest.fixture(scope='session')

@@ -10,6 +10,7 @@ from lckd_mm.spectral import transmitting_spectral_norm, transmitting_spectral_n
 from lckd_mm.spectral.operator import BlockedMatrix
 from lckd_mm.spectral.pairing import flatten_positions
 from lckd_mm.spectral.planning import Plan, describe, make_plan
+from tests.helpers.planned_norms import planned_norms
 from tests.helpers.published_spectral_norm import published_transmitting_matrix
 
 # Four taps, the last of which has the size of the third. A batch of 5 leaves a smaller last chunk for chunks of 2.
@@ -39,13 +40,14 @@ def _gradients(sigma: Tensor, maps: list) -> tuple:
 PLANS = [
     Plan(images, materialized) for images in (1, 2, 5) for materialized in itertools.product((False, True), repeat=3)
 ]
+JOINT_PLANS = [Plan(5, materialized, joint=True) for materialized in itertools.product((False, True), repeat=3)]
 
 
-@pytest.mark.parametrize('plan', PLANS, ids=str)
+@pytest.mark.parametrize('plan', PLANS + JOINT_PLANS, ids=str)
 def test_every_plan_has_the_exact_norms_and_gradients(plan: Plan) -> None:
     maps = [feature.requires_grad_() for feature in _maps()]
     expected = _exact(maps)
-    sigma = transmitting_spectral_norms(maps, num_iters=9, plan=plan)
+    sigma = planned_norms(maps, num_iters=9, plan=plan)
     torch.testing.assert_close(sigma, expected, rtol=1e-9, atol=0)
     torch.testing.assert_close(_gradients(sigma, maps), _gradients(expected, maps), rtol=1e-6, atol=1e-9)
 
@@ -53,7 +55,7 @@ def test_every_plan_has_the_exact_norms_and_gradients(plan: Plan) -> None:
 @pytest.mark.parametrize('plan', PLANS[::3], ids=str)
 def test_the_power_iteration_is_independent_of_the_plan(plan: Plan) -> None:
     maps = [feature.requires_grad_() for feature in _maps()]
-    sigmas = [transmitting_spectral_norms(maps, method='power', plan=p) for p in (plan, PLANS[-1])]
+    sigmas = [planned_norms(maps, method='power', plan=p) for p in (plan, PLANS[-1])]
     torch.testing.assert_close(sigmas[0], sigmas[1])
     torch.testing.assert_close(*(_gradients(sigma, maps) for sigma in sigmas))
 
@@ -96,7 +98,7 @@ def test_the_memory_layout_changes_neither_value_nor_gradient(layout: str, image
     plan = Plan(images, (materialized,) * 3)
     maps = [feature.requires_grad_() for feature in _maps()]
     laid_out = [LAYOUTS[layout](feature.detach()).requires_grad_() for feature in maps]
-    expected, sigma = (transmitting_spectral_norms(taps, plan=plan) for taps in (maps, laid_out))
+    expected, sigma = (planned_norms(taps, plan=plan) for taps in (maps, laid_out))
     torch.testing.assert_close(sigma, expected)
     torch.testing.assert_close(_gradients(sigma, laid_out), _gradients(expected, maps))
 
@@ -145,7 +147,7 @@ def test_the_maps_can_be_overwritten_between_forward_and_backward() -> None:
 @pytest.mark.parametrize('interface', ['global', 'per backend'])
 def test_reduced_precision_that_a_user_allows_does_not_change_the_norms(interface: str, materialized: bool) -> None:
     maps = _maps(torch.float32)
-    expected = transmitting_spectral_norms(maps, plan=Plan(5, (materialized,) * 3))
+    expected = planned_norms(maps, plan=Plan(5, (materialized,) * 3))
     backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
     before = [backend.fp32_precision for backend in backends]
     try:
@@ -154,7 +156,7 @@ def test_reduced_precision_that_a_user_allows_does_not_change_the_norms(interfac
         else:
             torch.backends.cuda.matmul.fp32_precision = 'tf32'
             torch.backends.mkldnn.matmul.fp32_precision = 'bf16'
-        assert torch.equal(transmitting_spectral_norms(maps, plan=Plan(5, (materialized,) * 3)), expected)
+        assert torch.equal(planned_norms(maps, plan=Plan(5, (materialized,) * 3)), expected)
         assert [backend.fp32_precision for backend in backends] == ['tf32', 'bf16']
     finally:
         for backend, precision in zip(backends, before):
@@ -199,6 +201,8 @@ def test_the_plan_depends_on_the_shapes() -> None:
         'the pairs are independent'
     )
     assert _plan((256, 512, 784), batch=64, device='cuda').images_per_chunk == 64, 'a GPU processes the whole batch'
+    assert [_plan((256, 512, 784), device=device).joint for device in ('cpu', 'cuda')] == [False, True]
+    assert not _plan((256, 512, 784), method='power', device='cuda').joint
     assert _plan((256, 512, 784), method='svd') == Plan(1, (False,))
     assert describe(Plan(2, (True, False))) == '2 images, factored and materialized'
 

@@ -7,6 +7,8 @@ from torch import Tensor
 from lckd_mm.spectral import transmitting_spectral_norm
 from tests.helpers.published_spectral_norm import published_transmitting_matrix
 
+pytestmark = pytest.mark.usefixtures('every_solver')
+
 
 def _maps_of_spectrum(values: Tensor, c1: int, c2: int, side: int, dtype: torch.dtype, seed: int) -> tuple:
     """Return maps whose transmitting matrix has these singular values: F1 = U S Q^T, F2 = V Q^T, with orthonormal Q."""

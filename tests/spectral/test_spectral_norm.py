@@ -12,6 +12,8 @@ from torch import Tensor
 from lckd_mm.spectral import METHODS, transmitting_matrix, transmitting_spectral_norm
 from tests.helpers.published_spectral_norm import published_spectral_norm, published_transmitting_matrix
 
+pytestmark = pytest.mark.usefixtures('every_solver')
+
 SHAPES = {
     'pooled': ((3, 6, 8, 8), (3, 9, 4, 4)),
     'same size': ((2, 7, 5, 5), (2, 4, 5, 5)),

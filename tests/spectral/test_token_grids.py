@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lckd_mm.spectral import METHODS, transmitting_matrix, transmitting_spectral_norm, transmitting_spectral_norms
+from lckd_mm.spectral import METHODS, transmitting_matrix, transmitting_spectral_norm
 from lckd_mm.spectral.planning import Plan
+from tests.helpers.planned_norms import planned_norms
+
+pytestmark = pytest.mark.usefixtures('every_solver')
 
 # 4 x 9, 9 x 4 and 2 x 18 tokens are 36 as well as 6 x 6, the square that a guess would choose.
 GRIDS = [(4, 9), (9, 4), (6, 6), (2, 18)]
@@ -72,7 +75,7 @@ def test_gradient_of_tokens_is_correct_and_zero_for_a_class_token(method: str, p
     maps = [_tokens(_map((2, 9), 4), 1), _tokens(_map((2, 3), 3), 1), _map((3, 2), 5)]
     maps = [feature.requires_grad_() for feature in maps]
     function = functools.partial(
-        transmitting_spectral_norms, method=method, num_iters=9, plan=plan, grids=[(2, 9, 1), (2, 3, 1), None]
+        planned_norms, method=method, num_iters=9, plan=plan, grids=[(2, 9, 1), (2, 3, 1), None]
     )
     assert torch.autograd.gradcheck(lambda *features: function(features), maps, fast_mode=True)
     function(maps).sum().backward()

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from lckd_mm.spectral import METHODS, transmitting_spectral_norm, transmitting_spectral_norms
 from lckd_mm.spectral.planning import Plan
+from tests.helpers.planned_norms import planned_norms
+
+pytestmark = pytest.mark.usefixtures('every_solver')
 
 
 def _randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -42,9 +45,7 @@ def test_each_position_is_weighted_by_the_share_of_its_cell_inside_the_image(
 ) -> None:
     x, y = _randn(3, channels[0], 8, 10), _randn(3, channels[1], 4, 5, seed=1)
     num_iters = 500 if method == 'power' else 9
-    sigma = transmitting_spectral_norms(
-        (x, y), method=method, num_iters=num_iters, plan=plan, valid_ratios=VALID_RATIOS
-    )[0]
+    sigma = planned_norms((x, y), method=method, num_iters=num_iters, plan=plan, valid_ratios=VALID_RATIOS)[0]
     torch.testing.assert_close(sigma, _weighted_svd(x, y, VALID_RATIOS), rtol=1e-9, atol=0)
 
 
@@ -56,7 +57,7 @@ def test_the_gradient_is_correct_and_zero_in_the_padding(method: str, plan: Plan
     # The gradient of the power iteration is exact for any number of steps, the gradient of Lanczos after convergence.
     num_iters = 3 if method == 'power' else 9
     function = functools.partial(
-        transmitting_spectral_norms, method=method, num_iters=num_iters, plan=plan, valid_ratios=valid_ratios
+        planned_norms, method=method, num_iters=num_iters, plan=plan, valid_ratios=valid_ratios
     )
     assert torch.autograd.gradcheck(lambda *maps: function(maps), (x, y))
     function((x, y)).sum().backward()

@@ -5,7 +5,7 @@ from mmrazor.registry import MODELS
 from torch import Tensor
 
 from lckd_mm.errors import ConfigTypeError, ConfigValueError, unknown_name
-from lckd_mm.spectral import METHODS, check_num_iters, transmitting_spectral_norms
+from lckd_mm.spectral import METHODS, check_num_iters, spectral_norms_of_networks
 
 
 @MODELS.register_module()
@@ -17,7 +17,7 @@ class SpectralNormConnector(BaseConnector):
 
     Args:
         method (str): ``'lanczos'``, ``'power'`` (published) or ``'svd'`` (exact); see
-            :func:`lckd_mm.spectral.transmitting_spectral_norms`. Defaults to ``'lanczos'``.
+            :func:`lckd_mm.spectral.spectral_norms_of_networks`. Defaults to ``'lanczos'``.
         num_iters (int): Number of products with the transmitting matrix and with its transpose. The authors use 5 power iterations on
             ImageNet and 10 on CIFAR. Defaults to 5.
         init_cfg (dict, optional): Not used; there are no parameters. Defaults to None.
@@ -65,17 +65,27 @@ class SpectralNormConnector(BaseConnector):
         grids: Sequence[Sequence[int] | None] | None = None,
     ) -> Tensor:
         """Compute the (K - 1, B) spectral norms of K maps; padding is ignored where ``valid_ratios`` are given."""
-        if not isinstance(feature, (tuple, list)):
-            raise ConfigTypeError(
-                f'SpectralNormConnector received a {type(feature).__name__} instead of a sequence of feature maps: set `recorder` of its '
-                'mapping to a list of taps.'
-            )
-        if len(feature) < 2:
-            raise ConfigValueError(
-                f'SpectralNormConnector received {len(feature)} feature map, but a pair consists of two: name at least 2 taps.'
-            )
-        return transmitting_spectral_norms(
-            feature, method=self.method, num_iters=self.num_iters, valid_ratios=valid_ratios, grids=grids
+        return self.forward_networks([feature], valid_ratios, [grids])[0]
+
+    def forward_networks(
+        self,
+        networks: Sequence[Sequence[Tensor]],
+        valid_ratios: Tensor | None = None,
+        grids: Sequence[Sequence[Sequence[int] | None] | None] | None = None,
+    ) -> list[Tensor]:
+        """Compute the (K - 1, B) spectral norms of the K maps of each network, which takes less time than one network after the other."""
+        for features in networks:
+            if not isinstance(features, (tuple, list)):
+                raise ConfigTypeError(
+                    f'SpectralNormConnector received a {type(features).__name__} instead of a sequence of feature maps: set `recorder` of '
+                    'its mapping to a list of taps.'
+                )
+            if len(features) < 2:
+                raise ConfigValueError(
+                    f'SpectralNormConnector received {len(features)} feature map, but a pair consists of two: name at least 2 taps.'
+                )
+        return spectral_norms_of_networks(
+            networks, method=self.method, num_iters=self.num_iters, valid_ratios=valid_ratios, grids=grids
         )
 
     def forward_train(self, feature: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lckd_mm.errors import ConfigError, ConfigValueError
 from lckd_mm.spectral import Grid, UnknownGridError, num_channels, pair_feature_maps
 
-from ..interfaces import accepts_grids, accepts_valid_ratios
+from ..interfaces import accepts_valid_ratios
 from .mappings import is_sequence, recorder_names
 from .network_taps import NetworkTaps
 from .token_grids import Size
@@ -34,31 +34,6 @@ def read_record_grids(
     """Return the recorder name and the grid of all maps of a record; arguments as in :meth:`NetworkTaps.grids`."""
     indices = {key: record[key] for key in ('record_idx', 'data_idx') if key in record}
     return [(name, grid) for name in recorder_names(record) for grid in taps.grids(image_size, name, **indices)]
-
-
-def apply_connector(
-    connector: Any,
-    data: Any,
-    taps: NetworkTaps,
-    record: Mapping[str, Any],
-    valid_ratios: Tensor | None,
-    image_size: Size | None,
-) -> Any:
-    """Pass data through a connector, with what it accepts of the geometry of the batch.
-
-    Raises:
-        ConfigValueError: The connector has to pool tokens whose grid is not determined; names the tap.
-    """
-    options: dict[str, Any] = dict(valid_ratios=valid_ratios) if accepts_valid_ratios(connector) else {}
-    if not accepts_grids(connector):
-        return connector(data, **options)
-    grids = [grid for _, grid in read_record_grids(taps, record, image_size)]
-    try:
-        return connector(data, grids=grids, **options)
-    except UnknownGridError:
-        # The same error, with the names of the taps.
-        check_consecutive_pairs(taps, record, image_size)
-        raise
 
 
 def _unknown_grid_error(

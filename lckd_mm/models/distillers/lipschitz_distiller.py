@@ -11,7 +11,7 @@ from lckd_mm.errors import ConfigValueError
 from ..interfaces import accepts_valid_ratios, reports_norms
 from ..presets import check_tap_list, expand_distiller
 from ..recorders import ForwardStop
-from .compatibility import apply_connector
+from .connections import Record, connect, read_arguments
 from .distiller_interface import DistillerInterface
 from .loss_precision import compute_in_float32
 from .mappings import check_mappings, records_of, replace_all_taps
@@ -170,15 +170,13 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         maps = [feature for tap_maps in levels.values() for feature in tap_maps]
         data = maps[0] if isinstance(recorder, str) else tuple(maps)
         if connector:
-            record = dict(recorder=recorder, record_idx=record_idx, data_idx=data_idx)
-            data = apply_connector(self.connectors[connector], data, taps, record, valid_ratios, image_size)
+            record = Record(data, taps, dict(recorder=recorder, record_idx=record_idx, data_idx=data_idx))
+            data = connect(self.connectors[connector], record, valid_ratios, image_size)
         return data if connector_idx is None else data[connector_idx]
 
     def compute_loss(self, loss_name: str, valid_ratios: Tensor | None, image_size: Size | None) -> Tensor:
         """Compute a loss of the recorded batch; arguments as in :meth:`compute_distill_losses`."""
-        batch: dict[str, Any] = dict(valid_ratios=valid_ratios, image_size=image_size)
-        mapping = self.loss_forward_mappings[loss_name]
-        arguments = {name: self.get_record(**record, **batch) for name, record in mapping.items()}
+        arguments = read_arguments(self, self.loss_forward_mappings[loss_name], valid_ratios, image_size)
         loss = self.distill_losses[loss_name]
         if reports_norms(loss):
             self.spectral_norms[loss_name] = {name: norms.detach() for name, norms in arguments.items()}

@@ -1,3 +1,4 @@
+import functools
 from collections.abc import Callable
 
 import torch
@@ -14,15 +15,13 @@ def _squared_difference(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _squared_relative_difference(student: Tensor, teacher: Tensor) -> Tensor:
     # The ratio to a teacher's norm of 0 is undefined; such a pair contributes 0.
-    comparable = teacher != 0
-    return torch.where(comparable, student / teacher.where(comparable, teacher.new_ones(())) - 1, 0.0).square()
+    undefined = teacher == 0
+    return (student / teacher.masked_fill(undefined, 1) - 1).masked_fill(undefined, 0).square()
 
 
 def _squared_log_ratio(student: Tensor, teacher: Tensor) -> Tensor:
-    comparable = (teacher != 0) & (student != 0)
-    ones = teacher.new_ones(())
-    ratio = student.where(comparable, ones).log() - teacher.where(comparable, ones).log()
-    return ratio.square()
+    undefined = torch.minimum(student.detach(), teacher) == 0
+    return (student.masked_fill(undefined, 1).log() - teacher.masked_fill(undefined, 1).log()).square()
 
 
 _DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = dict(
@@ -81,7 +80,13 @@ class LipschitzLoss(nn.Module):
                 f"the student's norms have the shape {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}, but both must be "
                 '(pairs of taps, batch): name as many taps in both networks.'
             )
-        num_pairs = student.shape[0]
-        weights = self.decay ** torch.arange(num_pairs, 0, -1, device=student.device, dtype=student.dtype)
-        distances = _DISTANCES[self.distance](student, teacher.detach()).mean(1)
-        return self.loss_weight * (weights * distances).sum()
+        weights = _weights(self.decay, *student.shape, student.dtype, student.device)
+        return self.loss_weight * (weights * _DISTANCES[self.distance](student, teacher.detach())).sum()
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(decay: float, num_pairs: int, num_images: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the weight of each pair divided by the number of images, (L - 1, 1)."""
+    exponents = torch.arange(num_pairs, 0, -1, dtype=torch.float64)
+    # Without images the sum is 0, whatever the weights.
+    return (decay**exponents / max(num_images, 1)).to(device, dtype)[:, None]
