@@ -1,17 +1,21 @@
 """What the benchmarks share: the clock, the description of the machine, and the files of a report."""
 
+import datetime
+import itertools
 import json
 import math
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lckd_mm.atomic_files import write_text
+
+from .comparison_settings import environment_settings
 
 
 def synchronized_time(device: str) -> float:
@@ -47,6 +51,46 @@ def describe_machine(device: str) -> str:
     lines = path.read_text().splitlines() if path.exists() else []
     model = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.processor())
     return f'{model}, {torch.get_num_threads()} threads'
+
+
+def describe_software() -> dict[str, Any]:
+    """Return what a result depends on besides the machine, for the record of a benchmark.
+
+    Returns:
+        dict: ``date``, ``commit``, ``is_dirty`` and ``versions``.
+    """
+    settings = environment_settings()
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
+    return dict(date=date, **{key: settings[key] for key in ('commit', 'is_dirty', 'versions')})
+
+
+def peak_memory(function: Callable[[], object], device: str) -> int:
+    """Return the largest amount of memory that a computation adds to what is allocated before it.
+
+    On a CPU the memory of PyTorch's allocator is measured. It does not contain the buffers of the BLAS library.
+
+    Args:
+        function (Callable): The computation. What it returns is freed after the measurement.
+        device (str): ``'cpu'`` or ``'cuda'``.
+
+    Returns:
+        int: Bytes.
+
+    Example:
+        >>> peak_memory(lambda: torch.zeros(1000), 'cpu')
+        4000
+    """
+    if device == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        result = function()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
+    allocated = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    del result
+    return max(allocated, default=0)
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -22,13 +22,23 @@ PAIRS = {
 }
 STEPS = (
     'student alone',
-    'LCKD',
+    'teacher forward',
     'LCKD, no adapters',
-    'LCKD, no loss',
+    'LCKD',
+    'PKD',
+    'LCKD with PKD',
     'MMRazor, same losses',
     'MMRazor PKD',
     'MMRazor OFD',
 )
+# What each part of a step costs: the ratio of two steps that differ in nothing else.
+RATIOS = {
+    ('teacher forward', 'student alone'): "the teacher's forward pass",
+    ('LCKD, no adapters', 'teacher forward'): 'the Lipschitz loss on raw taps',
+    ('LCKD', 'LCKD, no adapters'): 'the adapters, and the gradients through them',
+    ('LCKD with PKD', 'PKD'): 'the Lipschitz loss beside PKD, which uses the same adapters',
+    ('LCKD', 'MMRazor, same losses'): "this implementation against MMRazor's algorithm",
+}
 Batch = tuple[Tensor, list[BaseDataElement]]
 Config = dict[str, Any]
 
@@ -113,9 +123,11 @@ def make_contenders(pair: str, student: BaseModel, teacher: BaseModel) -> dict[s
     ofd = _distill('OverhaulFeatureDistillation', ofd_distiller(student, teacher), student, teacher)
     return {
         'student alone': copy.deepcopy(student),
-        'LCKD': _distill_with_lckd(lckd_distiller(), student, teacher),
+        'teacher forward': _without_loss(_distill_with_lckd(lckd_distiller(adapters=False), student, teacher)),
         'LCKD, no adapters': _distill_with_lckd(lckd_distiller(adapters=False), student, teacher),
-        'LCKD, no loss': _without_loss(_distill_with_lckd(lckd_distiller(adapters=False), student, teacher)),
+        'LCKD': _distill_with_lckd(lckd_distiller(), student, teacher),
+        'PKD': _distill_with_lckd(lckd_distiller(losses=['pkd']), student, teacher),
+        'LCKD with PKD': _distill_with_lckd(lckd_distiller(losses=['pkd', 'lipschitz']), student, teacher),
         'MMRazor, same losses': same_losses,
         'MMRazor PKD': pkd,
         'MMRazor OFD': ofd,
@@ -161,7 +173,7 @@ def lckd_distiller(**options: Any) -> Config:
         >>> lckd_distiller(adapters=False)['losses']
         ['lipschitz']
     """
-    return dict(type='LipschitzDistiller', taps=TAPS, losses=['lipschitz'], **options)
+    return dict(dict(type='LipschitzDistiller', taps=TAPS, losses=['lipschitz']), **options)
 
 
 def pkd_distiller(pair: str, student: nn.Module, teacher: nn.Module) -> Config:

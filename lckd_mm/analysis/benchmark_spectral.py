@@ -3,7 +3,6 @@
 All columns of a row are measured in turn in one run, so that their ratios are comparable.
 """
 
-import itertools
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from lckd_mm.spectral.planning import describe, make_plan
 
-from .benchmark import synchronized_time
+from .benchmark import peak_memory, synchronized_time
 from .benchmark_spectral_cases import (
     FLOORS,
     IMPLEMENTATIONS,
@@ -80,8 +79,6 @@ def _run(function: SpectralNorm, x: Tensor, y: Tensor) -> tuple[float, float, Te
 def working_memory(shape: Shape, column: str, settings: Settings) -> float:
     """Measure the peak memory of forward and backward pass, without the two maps and their gradients.
 
-    On a CPU the memory of PyTorch's allocator is measured. It does not contain the buffers of the BLAS library.
-
     Args:
         shape (Shape): The shapes of the maps.
         column (str): Name of the implementation.
@@ -92,19 +89,8 @@ def working_memory(shape: Shape, column: str, settings: Settings) -> float:
     """
     x, y = make_maps(shape, settings)
     _run(IMPLEMENTATIONS[column], x, y)
-    gradients = x.nbytes + y.nbytes
-    if settings.device == 'cuda':
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        _run(IMPLEMENTATIONS[column], x, y)
-        return max(torch.cuda.max_memory_allocated() - before - gradients, 0)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-        results = _run(IMPLEMENTATIONS[column], x, y)
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
-    allocated = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
-    # Freed only now, so that the gradients are part of the peak.
-    del results
-    return max(max(allocated) - gradients, 0)
+    # The result is freed after the measurement, so that the gradients are part of the peak.
+    return max(peak_memory(lambda: _run(IMPLEMENTATIONS[column], x, y), settings.device) - x.nbytes - y.nbytes, 0)
 
 
 def measure_shape(shape: Shape, settings: Settings, on_progress: Callable[[str], None]) -> dict[str, Any]:

@@ -147,12 +147,17 @@ def training_settings(
         'memory layout': 'channels last' if '--channels-last' in train_args else 'contiguous',
         'device': device_name(environment.get('CUDA_VISIBLE_DEVICES')),
         'threads': int(environment.get('OMP_NUM_THREADS') or torch.get_num_threads()),
-        **_environment_settings(),
+        **environment_settings(),
     }
 
 
 @lru_cache(maxsize=1)
-def _environment_settings() -> Settings:
+def environment_settings() -> Settings:
+    """Return the settings that all trainings of a process have in common.
+
+    Returns:
+        Settings: ``versions``, ``source`` (of lckd_mm), ``commit``, ``is_dirty`` and ``host``.
+    """
     commit, is_dirty = _commit()
     return {
         'versions': package_versions(),

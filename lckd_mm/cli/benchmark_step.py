@@ -3,12 +3,17 @@
 A step consists of forward pass, backward pass and optimizer. The teachers have random weights, which does not affect the time:
 
 - student alone;
+- teacher forward: LipschitzDistill without adapters and without a loss on the taps;
 - LCKD: LipschitzDistill with the preset 'lipschitz' on the four stages, with and without adapters;
-- LCKD, no loss: the same without adapters and without a loss on the taps;
-- MMRazor, same losses: SingleTeacherDistill, which runs the whole teacher, with the same distiller;
+- PKD: LipschitzDistill with the preset 'pkd' on the same stages, alone and with 'lipschitz';
+- MMRazor, same losses: SingleTeacherDistill, which runs the whole teacher, with the distiller of LCKD;
 - MMRazor PKD and OFD: its algorithms, losses and connectors, combined as in its own configs.
+
+Each round measures every step once, in random order. Ratios are geometric means over the rounds, with a 95 % interval. MiB is the peak
+memory in addition to the model and the batch. Operations and synchronizations are those that reach PyTorch's backend in one step.
 """
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +21,18 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from lckd_mm.analysis.benchmark import describe_machine, write_report
+from lckd_mm.analysis.benchmark import describe_machine, describe_software, write_report
 from lckd_mm.analysis.benchmark_contenders import PAIRS, STEPS
-from lckd_mm.analysis.benchmark_step import Settings, measure_pair, plot_steps, report_lines
+from lckd_mm.analysis.benchmark_rounds import Limits
+from lckd_mm.analysis.benchmark_step import Settings, measure_pair
+from lckd_mm.analysis.benchmark_step_report import plot_steps, report_lines
 
 from .parser import VerbParser
 from .quiet import quiet
 
 EXAMPLES = {
     'all pairs, with report and plot': '{prog} --out work_dirs/benchmark_step',
-    'one pair with few images': '{prog} --pairs classifier --images 2 --repeats 2',
+    'one pair with few images': '{prog} --pairs classifier --images 2 --rounds 2 --minutes 0',
 }
 
 
@@ -38,7 +45,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     """
     args = make_parser(prog).parse(arguments)
     size = (args.size[0], args.size[1])
-    settings = Settings(args.device, args.amp, size, args.images, tuple(args.steps), args.repeats, args.warmup)
+    limits = Limits(args.rounds, args.minutes, args.width, args.warmup)
+    settings = Settings(args.device, args.amp, size, args.images, tuple(args.steps), limits)
     results = {}
     # mmengine lists every initialized parameter.
     with quiet(), Console(stderr=True).status('') as status:
@@ -46,9 +54,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
             results[pair] = measure_pair(pair, settings, status.update)
     title = f'Training steps, {describe_machine(args.device)}, {args.amp or "float32"}, torch {torch.__version__}'
     lines = [title]
-    for pair, times in results.items():
-        lines += ['', *report_lines(pair, times)]
-    record = dict(title=title, size=args.size, images=args.images, seconds=results)
+    for pair, measurement in results.items():
+        lines += ['', *report_lines(pair, measurement)]
+    pairs = {pair: dataclasses.asdict(measurement) for pair, measurement in results.items()}
+    record = dict(title=title, **describe_software(), size=args.size, images=args.images, pairs=pairs)
     print(json.dumps(record) if args.json else '\n'.join(lines))
     if args.out:
         write_report(args.out, record, lines)
@@ -93,13 +102,29 @@ def make_parser(prog: str | None = None) -> VerbParser:
         help='number of images of 224 x 224 pixels of the classifier (default: 16)',
     )
     parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS, help='the steps to measure (default: all)')
-    parser.add_argument('--repeats', type=int, default=9, metavar='NUMBER', help='number of measurements (default: 9)')
+    parser.add_argument(
+        '--rounds', type=int, default=30, metavar='NUMBER', help='smallest number of rounds (default: 30)'
+    )
+    parser.add_argument(
+        '--width',
+        type=float,
+        default=0.02,
+        metavar='SHARE',
+        help='measure until the interval of each ratio is narrower than this share of it (default: 0.02)',
+    )
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=20.0,
+        metavar='NUMBER',
+        help='time per pair after which no further round starts, once there are enough (default: 20)',
+    )
     parser.add_argument(
         '--warmup',
         type=int,
         default=1,
         metavar='NUMBER',
-        help='number of steps before the measurements (default: 1)',
+        help='number of rounds before the measurements (default: 1)',
     )
     parser.add_argument(
         '--out', type=Path, metavar='DIR', help='folder for benchmark.json, benchmark.md and benchmark.png'

@@ -1,15 +1,23 @@
 """The benchmarks on the smallest shapes: that they measure what they report."""
 
+import itertools
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 
+from lckd_mm.analysis.benchmark import peak_memory
+from lckd_mm.analysis.benchmark_contenders import STEPS
+from lckd_mm.analysis.benchmark_rounds import Limits, estimate_ratio, measure_rounds, widest_interval
 from lckd_mm.analysis.benchmark_spectral import exact_norms
 from lckd_mm.analysis.benchmark_spectral_cases import SHAPES, Settings, make_maps
 from lckd_mm.analysis.lanczos_error import make_chebyshev_maps
+from lckd_mm.analysis.operations import SYNCHRONIZATIONS, count_operations
 from lckd_mm.analysis.published import published_spectral_norm
 from lckd_mm.cli import benchmark_spectral as spectral_verb
 from lckd_mm.cli import benchmark_step as step_verb
@@ -86,22 +94,95 @@ def test_published_computation_converges_to_the_exact_norm() -> None:
 
 
 def test_step_benchmark_measures_every_contender(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    step_verb.main(
-        ['--pairs', 'classifier', '--images', '2', '--repeats', '1', '--device', 'cpu', '--out', str(tmp_path)]
-    )
-    assert 'The spectral norms take' in capsys.readouterr().out
-    seconds = json.loads((tmp_path / 'benchmark.json').read_text())['seconds']['classifier']
-    assert set(seconds) >= {'student alone', 'LCKD', 'MMRazor, same losses', 'MMRazor PKD', 'MMRazor OFD'}
-    assert all(len(times) == 1 and times[0] > 0 for times in seconds.values())
-    # The clock of the loss runs inside the step.
-    assert 0 < seconds['lipschitz loss'][0] < seconds['step of the lipschitz loss'][0]
+    limits = ['--rounds', '2', '--minutes', '0', '--warmup', '0']
+    step_verb.main(['--pairs', 'classifier', '--images', '2', *limits, '--device', 'cpu', '--out', str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert '| the Lipschitz loss beside PKD, which uses the same adapters | LCKD with PKD / PKD |' in printed
+    record = json.loads((tmp_path / 'benchmark.json').read_text())
+    assert set(record) >= {'date', 'commit', 'versions'}
+    result = record['pairs']['classifier']
+    assert tuple(result['seconds']) == STEPS
+    assert all(len(times) == 2 and min(times) > 0 for times in result['seconds'].values())
+    operations, memory = result['operations'], result['memory']
+    order = ['student alone', 'teacher forward', 'LCKD, no adapters', 'LCKD']
+    assert sorted(operations, key=operations.get)[:1] == ['student alone']
+    assert [operations[name] for name in order] == sorted({operations[name] for name in order})
+    assert 0 < memory['student alone'] <= memory['teacher forward'] < memory['LCKD']
+    # A check of the loss, and what mmengine reads for its log.
+    assert all(count >= 0 for count in result['synchronizations'].values())
     assert (tmp_path / 'benchmark.png').stat().st_size > 10_000
 
 
 def test_step_benchmark_measures_a_detector(capsys: pytest.CaptureFixture) -> None:
-    steps = ['--steps', 'LCKD, no loss', '--repeats', '1', '--warmup', '0']
-    step_verb.main(['--pairs', 'faster_rcnn', '--size', '64', '96', '--device', 'cpu', '--json', *steps])
-    assert 'LCKD, no loss' in json.loads(capsys.readouterr().out)['seconds']['faster_rcnn']
+    limits = ['--rounds', '1', '--minutes', '0', '--warmup', '0']
+    step_verb.main(
+        [
+            '--pairs',
+            'faster_rcnn',
+            '--size',
+            '64',
+            '96',
+            '--device',
+            'cpu',
+            '--json',
+            '--steps',
+            'teacher forward',
+            *limits,
+        ]
+    )
+    assert 'teacher forward' in json.loads(capsys.readouterr().out)['pairs']['faster_rcnn']['seconds']
+
+
+def test_rounds_continue_until_every_interval_is_narrow() -> None:
+    noise, calls = np.random.default_rng(0), []
+
+    def computation(name: str, seconds: float) -> Callable[[], float]:
+        def compute() -> float:
+            calls.append(name)
+            return seconds * float(np.exp(0.05 * noise.standard_normal()))
+
+        return compute
+
+    computations = {name: computation(name, seconds) for name, seconds in (('a', 1.0), ('b', 1.5), ('c', 2.0))}
+    ratios = [('b', 'a'), ('d', 'a')]
+    times = measure_rounds(computations, ratios, Limits(rounds=5, minutes=60, width=0.05, warmup=2), str)
+    num_rounds = len(times['a'])
+    assert len(calls) == 3 * (num_rounds + 2)
+    # The interval of n log ratios of standard deviation 0.07 is 0.05 wide for about 30 rounds.
+    assert 15 < num_rounds < 60
+    assert widest_interval(times, ratios) < 0.05 <= widest_interval({k: v[:-1] for k, v in times.items()}, ratios)
+    # All orders occur, and each round has every computation once.
+    rounds = [tuple(calls[i : i + 3]) for i in range(0, len(calls), 3)]
+    assert set(rounds) == set(itertools.permutations('abc'))
+    logs = np.log(times['b']) - np.log(times['a'])
+    estimate = estimate_ratio(times, ('b', 'a'))
+    half = scipy.stats.t.ppf(0.975, num_rounds - 1) * logs.std(ddof=1) / math.sqrt(num_rounds)
+    np.testing.assert_allclose(
+        [estimate.mean, estimate.low, estimate.high], np.exp(logs.mean() + half * np.array([0, -1, 1]))
+    )
+
+
+def test_rounds_end_after_the_time_limit() -> None:
+    values = itertools.cycle([1.0, 5.0])
+    times = measure_rounds({'a': lambda: 1.0, 'b': lambda: next(values)}, [('b', 'a')], Limits(4, 0.0, 0.02, 0), str)
+    assert len(times['b']) == 4
+
+
+def test_peak_memory_contains_what_is_freed_during_the_computation() -> None:
+    def compute() -> torch.Tensor:
+        temporary = torch.zeros(2**20)
+        return torch.zeros(2**10) + temporary.sum()
+
+    assert 4 * 2**20 <= peak_memory(compute, 'cpu') < 4 * 2**20 + 2**16
+
+
+def test_operations_of_the_backward_pass_are_counted_and_views_are_not() -> None:
+    x = torch.randn(4, 4, 4, requires_grad=True)
+    assert count_operations(lambda: torch.bmm(x, x.mT).view(-1)[:3]) == {'bmm': 1}
+    assert count_operations(lambda: torch.bmm(x, x.mT).sum().backward())['bmm'] == 3
+    assert count_operations(lambda: x[:0] + 1) == {}
+    assert SYNCHRONIZATIONS & set(count_operations(lambda: x.sum().item()))
+    assert SYNCHRONIZATIONS & set(count_operations(lambda: torch.linalg.eigh(x.detach())))
 
 
 def test_maps_of_the_error_plot_have_the_specified_spectrum() -> None:
