@@ -14,7 +14,7 @@ from .grids import Grid
 from .joint_lanczos import joint_lanczos
 from .operator import PairOperator
 from .pairing import flatten_positions, num_channels, num_positions, pair_weights, working_dtype
-from .planning import Plan, make_plan
+from .planning import Plan, forced_plan, make_plan
 from .pooling import Size, average_pool_adjoint
 from .solvers import SOLVERS, GradientFactors, Solution
 
@@ -137,7 +137,7 @@ def _make_part(network: Network, method: str, num_iters: int, valid_ratios: Tens
     counts, device = network.counts, network.features[0].device
     pairs = tuple(zip(channels, channels[1:], counts))
     num_images, element_size = len(network.features[0]), torch.finfo(dtype).bits // 8
-    plan = make_plan(pairs, num_images, method, num_iters, element_size, device.type)
+    plan = forced_plan() or make_plan(pairs, num_images, method, num_iters, element_size, device.type)
     weights: list[Tensor | None] = [None] * len(counts)
     if valid_ratios is not None:
         ratios = valid_ratios.to(device)
@@ -251,18 +251,21 @@ def _solve_in_chunks(options: _Options, features: Sequence[Tensor]) -> list[Solu
 
 def _pair_operators(part: _Part, maps: Sequence[Tensor], dtype: torch.dtype, start: int) -> Iterator[PairOperator]:
     """Yield the pairs of a chunk one by one, so that the maps of the current pair are in the cache."""
-    maps = [feature.to(dtype) for feature in maps]
+    converted: dict[int, Tensor] = {}
     flattened: dict[tuple[int, Size | None], Tensor] = {}
 
     def flatten(index: int, size: Size | None) -> Tensor:
         if (index, size) not in flattened:
-            flattened[index, size] = flatten_positions(maps[index], size, part.grids[index])
+            if index not in converted:
+                converted[index] = maps[index].to(dtype)
+            flattened[index, size] = flatten_positions(converted[index], size, part.grids[index])
         return flattened[index, size]
 
     for pair, (size, materialize, weights) in enumerate(zip(part.sizes, part.plan.materialized, part.weights)):
         weights = None if weights is None else weights[start : start + len(maps[0])]
         yield PairOperator(flatten(pair, size), flatten(pair + 1, size), materialize, weights)
-        # Only the second map of this pair is used again.
+        # Only the second map of this pair is used again. What is pooled needs no converted copy of the whole map.
+        converted.pop(pair, None)
         for key in [key for key in flattened if key[0] <= pair]:
             del flattened[key]
 

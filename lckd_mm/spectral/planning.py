@@ -83,7 +83,7 @@ def force_plan(plan: Plan | None) -> Iterator[None]:
 
     Example:
         >>> with force_plan(Plan(1, (True,))):
-        ...     make_plan(((1024, 2048, 49),), 8, 'lanczos', 5, 4, 'cpu')
+        ...     forced_plan()
         Plan(images_per_chunk=1, materialized=(True,), joint=False)
     """
     token = _forced_plans.set(plan)
@@ -93,6 +93,12 @@ def force_plan(plan: Plan | None) -> Iterator[None]:
         _forced_plans.reset(token)
 
 
+def forced_plan() -> Plan | None:
+    """Return the plan of the surrounding :func:`force_plan`; None if there is none."""
+    return _forced_plans.get()
+
+
+@functools.lru_cache(maxsize=256)
 def make_plan(
     pairs: tuple[tuple[int, int, int], ...],
     batch_size: int,
@@ -118,18 +124,6 @@ def make_plan(
         >>> make_plan(((1024, 2048, 49),), 8, 'lanczos', 5, 4, 'cpu')
         Plan(images_per_chunk=8, materialized=(False,), joint=False)
     """
-    return _forced_plans.get() or _make_plan(pairs, batch_size, method, num_iters, element_size, device_type)
-
-
-@functools.lru_cache(maxsize=256)
-def _make_plan(
-    pairs: tuple[tuple[int, int, int], ...],
-    batch_size: int,
-    method: str,
-    num_iters: int,
-    element_size: int,
-    device_type: str,
-) -> Plan:
     if method == 'svd':
         return Plan(1, (False,) * len(pairs))
     device = DEVICE_PROFILES.get(device_type, DEVICE_PROFILES['cuda'])
