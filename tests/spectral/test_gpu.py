@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lckd_mm.spectral import METHODS, transmitting_spectral_norm, transmitting_spectral_norms
+from lckd_mm.spectral import (
+    METHODS,
+    spectral_norms_of_networks,
+    transmitting_spectral_norm,
+    transmitting_spectral_norms,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -138,3 +143,44 @@ def test_the_memory_of_the_backward_pass_is_that_of_the_gradients() -> None:
     peak = torch.cuda.max_memory_allocated() - before
     # The pooled maps and the operands of their products are added: half a map each at the most.
     assert peak < 2.5 * gradients
+
+
+def _networks() -> list[list[Tensor]]:
+    """Return three maps of a student, with gradients, and of a wider teacher."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        [
+            (torch.randn(4, width << i, 16 >> i, 16 >> i, generator=generator) + 1)
+            .cuda()
+            .requires_grad_(needs_gradient)
+            for i in range(3)
+        ]
+        for width, needs_gradient in ((8, True), (32, False))
+    ]
+
+
+def test_two_networks_at_a_time_equal_the_svd() -> None:
+    student, teacher = networks = _networks()
+    norms = spectral_norms_of_networks(networks, num_iters=9)
+    for maps, pair_norms in zip(networks, norms):
+        for x, y, actual in zip(maps, maps[1:], pair_norms):
+            assert _relative_error(actual.detach(), _reference(x.detach().cpu(), y.detach().cpu())[0]) < 1e-5
+    (norms[0] / norms[1]).sum().backward()
+    assert all(feature.grad.isfinite().all() and feature.grad.any() for feature in student)
+    assert all(feature.grad is None for feature in teacher)
+
+
+def test_the_host_does_not_wait_for_the_device() -> None:
+    student, teacher = _networks()
+
+    def step() -> None:
+        norms = spectral_norms_of_networks([student, teacher])
+        torch.autograd.grad((norms[0].log() - norms[1].log()).square().sum(), student)
+
+    # The first call copies constants to the device.
+    step()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
