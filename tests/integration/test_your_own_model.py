@@ -198,6 +198,7 @@ def test_model_of_another_package_is_distilled_as_written(folder: Path) -> None:
     total.backward()
     assert set(losses) == {'student.loss_pose', 'distill.loss_lipschitz'}
     assert total.isfinite()
-    assert len(model.distiller.adapters) == 3
+    # The block for detectors reads raw taps.
+    assert len(model.distiller.adapters) == 0
     assert all(p.grad is not None for p in [*model.student.parameters(), *model.distiller.parameters()])
     assert all(p.grad is None for p in model.teacher.parameters())
