@@ -1,6 +1,7 @@
 """The documentation: links and anchors exist, and the README stays short."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,10 @@ def test_readme_has_at_most_150_lines_and_1000_words() -> None:
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     assert len(text.splitlines()) <= 150
     assert len(text.split()) <= 1000
+
+
+def test_tables_of_the_benchmarks_are_those_of_their_files() -> None:
+    script = runpy.run_path(str(ROOT / 'tools/dev/update_performance.py'))
+    page = script['PAGE'].read_text(encoding='utf-8')
+    assert script['update'](page) == page
+    assert '| the Lipschitz loss on raw taps |' in page
