@@ -1,9 +1,12 @@
 """Repeated measurements of several computations in rounds, until the ratios between them are known well enough."""
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from lckd_mm.errors import ConfigValueError
 
 from .comparison_statistics import PairedEstimate, paired_ratio
 
@@ -29,6 +32,13 @@ class Limits:
     minutes: float = 20.0
     width: float = 0.02
     warmup: int = 1
+
+    def __post_init__(self) -> None:
+        """Reject numbers of rounds that measure nothing."""
+        if self.rounds < 1 or self.warmup < 0:
+            raise ConfigValueError(
+                f'{self.rounds} rounds after {self.warmup} for warm-up cannot be measured: use 1 or more, after 0 or more.'
+            )
 
 
 def measure_rounds(
@@ -59,7 +69,7 @@ def measure_rounds(
     order, draw = list(computations), random.Random(0)
     times: Times = {name: [] for name in computations}
     start = time.monotonic()
-    for number in range(1 - limits.warmup, limits.rounds + 1_000_000):
+    for number in itertools.count(1 - limits.warmup):
         draw.shuffle(order)
         title = f'round {number} of {limits.rounds} or more' if number > 0 else 'warm-up'
         for name in order:

@@ -1,7 +1,6 @@
 """The evaluation of confirmed runs on corrupted images: its settings, its results, and how it is executed."""
 
 import datetime
-import hashlib
 import json
 import shutil
 import threading
@@ -13,7 +12,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lckd_mm.dependencies import find_version
-from lckd_mm.engine.transforms.corrupt_image import check_imagecorruptions
+from lckd_mm.engine.transforms.corrupt_image import PACKAGES, check_imagecorruptions
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
 
 from .comparison import Comparison
@@ -31,9 +30,6 @@ _IMAGES = 'corrupted_images'
 Line = dict[str, Any]
 # The lines of a run by corruption and severity.
 Lines = Mapping[tuple[str, int], Line]
-
-# The packages that the corrupted images depend on.
-_PACKAGES = ('imagecorruptions', 'scikit-image', 'numpy', 'scipy', 'Pillow')
 
 
 @dataclass(frozen=True)
@@ -146,9 +142,8 @@ def evaluate_robustness(work: Queue) -> Outcome:
     for number, run in enumerate(runs):
         pairs = [pair for pair in missing[run] if pair != CLEAN]
         start = number * len(pairs) // len(runs)
-        missing[run] = [*missing[run][: -len(pairs) or None], *pairs[start:], *pairs[:start]]
-    versions = {name: find_version(name) for name in _PACKAGES}
-    images = work.out / _IMAGES / hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
+        # Each process evaluates the images as they are before all others.
+        missing[run] = [*(pair for pair in missing[run] if pair == CLEAN), *pairs[start:], *pairs[:start]]
     failures: list[str] = []
     unfinished: list[str] = []
     columns = (
@@ -165,7 +160,7 @@ def evaluate_robustness(work: Queue) -> Outcome:
             if work.is_over:
                 raise DeadlineError('not started before the deadline')
             _evaluate_run(
-                store, run, results[run], missing[run], images, environment, work.stop_at, lambda: progress.advance(bar)
+                store, run, results[run], missing[run], environment, work.stop_at, lambda: progress.advance(bar)
             )
 
         for run, finish in execute_in_slots(work.jobs, runs, execute):
@@ -191,7 +186,6 @@ def _evaluate_run(
     run: Run,
     result: Result,
     pairs: Sequence[tuple[str, int]],
-    images: Path,
     environment: Mapping[str, str],
     stop_at: float | None,
     advance: Any,
@@ -199,7 +193,7 @@ def _evaluate_run(
     comparison, work_dir = store.comparison, store.out / run.folder
     checkpoint, folder = find_checkpoint(work_dir), work_dir / 'robustness'
     shutil.rmtree(folder, ignore_errors=True)
-    header = store.identity(result) | dict(versions={name: find_version(name) for name in _PACKAGES})
+    header = store.identity(result) | dict(versions={name: find_version(name) for name in PACKAGES})
 
     def add(line: Line) -> None:
         # The images as they are are evaluated by each process.
@@ -223,6 +217,6 @@ def _evaluate_run(
     ]
     if comparison.robustness.metrics:
         arguments += ['--add-metrics', *comparison.robustness.metrics]
-    arguments += ['--corrupted-images', str(images)]
+    arguments += ['--corrupted-images', str(store.out / _IMAGES)]
     arguments += ['--corruptions', *(f'{name}:{severity}' for name, severity in pairs if (name, severity) != CLEAN)]
     run_corrupted_test(run.setting.variant.config, checkpoint, folder, arguments, environment, add, stop_at)

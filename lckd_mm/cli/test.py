@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         )
     if args.out is not None:
         check_overwriting('--out', args.out, {'CHECKPOINT': args.checkpoint, 'CONFIG': args.config})
+    if args.corrupted_images is not None and args.corruptions is None:
+        raise ConfigValueError('--corrupted-images keeps corrupted images, but there are none: add --corruptions.')
     corruptions = parse_corruptions(args.corruptions or ())
     cfg = load_runner_config(args)
     select_split(cfg, args.split)

@@ -1,21 +1,21 @@
 """The differentiable computation of the spectral norms, with their gradient in closed form (paper, section 3.2)."""
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from .gradient_layout import GradientLayout, concatenate, gradient_terms
 from .grids import Grid
 from .joint_lanczos import joint_lanczos
 from .operator import PairOperator
 from .pairing import flatten_positions, num_channels, num_positions, pair_weights, working_dtype
 from .planning import Plan, forced_plan, make_plan
-from .pooling import Size, average_pool_adjoint
+from .pooling import Size
+from .precision import exact_float32
 from .solvers import SOLVERS, GradientFactors, Solution
 
 
@@ -163,7 +163,7 @@ class _SpectralNorms(torch.autograd.Function):
     def forward(options: _Options, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Solve all pairs."""
         features = inputs[: len(inputs) // 2]
-        with _exact_float32(features[0].device.type):
+        with exact_float32(features[0].device.type):
             if all(part.plan.joint for part in options.parts):
                 solutions = _solve_jointly(options, features)
             else:
@@ -189,7 +189,7 @@ class _SpectralNorms(torch.autograd.Function):
         ctx.num_factors = len(factors)
         ctx.save_for_backward(*factors, *tensors[num_maps:])
         ctx.layouts = [
-            _GradientLayout.from_feature(feature, grid) if part.with_gradient else None
+            GradientLayout.from_feature(feature, grid) if part.with_gradient else None
             for part, maps in options.split(tensors[:num_maps])
             for feature, grid in zip(maps, part.grids)
         ]
@@ -210,11 +210,11 @@ class _SpectralNorms(torch.autograd.Function):
                 # No loss has used the norms of this network.
                 grads += [None] * len(layouts)
                 continue
-            with _exact_float32(grad.device.type), torch.no_grad():
+            with exact_float32(grad.device.type), torch.no_grad():
                 scales = (grad / part.divisors)[:, :, None, None].unbind()
                 for index, layout in enumerate(layouts):
                     needed = ctx.needs_input_grad[1 + len(grads)]
-                    terms = _gradient_terms(index, pairs, scales, part.sizes) if needed else ()
+                    terms = gradient_terms(index, pairs, scales, part.sizes) if needed else ()
                     grads.append(layout.write(terms) if needed else None)
         if torch.is_grad_enabled():
             # With `create_graph=True`, a second derivative must raise an error instead of being zero.
@@ -245,7 +245,7 @@ def _solve_in_chunks(options: _Options, features: Sequence[Tensor]) -> list[Solu
             operators = _pair_operators(part, chunk, options.dtype, start)
             chunks.append([solver.start(operator, options.num_iters, part.with_gradient) for operator in operators])
         # For each pair, the tensors of all chunks are concatenated along their first dimension, the batch.
-        parts += [tuple(_cat(tensors, 0) for tensors in zip(*pair)) for pair in zip(*chunks)]
+        parts += [tuple(concatenate(tensors, 0) for tensors in zip(*pair)) for pair in zip(*chunks)]
     return solver.finish(parts)
 
 
@@ -270,79 +270,6 @@ def _pair_operators(part: _Part, maps: Sequence[Tensor], dtype: torch.dtype, sta
             del flattened[key]
 
 
-# Vectors over the channels (B, R, C), vectors over the positions (B, R, N), and the grid of the positions.
-_Term = tuple[Tensor, Tensor, Size | None]
-
-
-def _gradient_terms(
-    index: int, factors: Sequence[GradientFactors], scales: Sequence[Tensor], sizes: Sequence[Size | None]
-) -> list[_Term]:
-    """Return the terms of the gradient of a map: one as the second map of a pair, one as the first map of the next pair."""
-    terms: list[_Term] = []
-    if index > 0:
-        pair = factors[index - 1]
-        terms.append((pair.right * scales[index - 1], pair.left_at_positions, sizes[index - 1]))
-    if index < len(factors):
-        pair = factors[index]
-        terms.append((pair.left * scales[index], pair.right_at_positions, sizes[index]))
-    return terms
-
-
-@dataclasses.dataclass(frozen=True)
-class _GradientLayout:
-    """Shape, grid, data type and memory format of a map, which is all that the backward pass needs of it."""
-
-    shape: torch.Size
-    grid: Grid | None
-    dtype: torch.dtype
-    channels_last: bool
-
-    @classmethod
-    def from_feature(cls, feature: Tensor, grid: Grid | None) -> '_GradientLayout':
-        # Tokens (B, N, C) are stored like a channels-last map.
-        channels_last = feature.dim() == 3 or (
-            feature.is_contiguous(memory_format=torch.channels_last) and not feature.is_contiguous()
-        )
-        return cls(feature.shape, grid, feature.dtype, channels_last)
-
-    def write(self, terms: Sequence[_Term]) -> Tensor:
-        """Return the sum of the products of the terms, in the layout of the map."""
-        over_channels = _cat([channels for channels, _, _ in terms], 1)
-        over_positions = _cat([self._at_own_positions(values, size) for _, values, size in terms], 1)
-        rows, columns = (over_positions, over_channels) if self.channels_last else (over_channels, over_positions)
-        gradient = self._outer_products(rows, columns)
-        if len(self.shape) == 3:
-            return gradient
-        if self.channels_last:
-            return gradient.unflatten(1, self.shape[2:]).permute(0, 3, 1, 2)
-        return gradient.view(self.shape)
-
-    def _at_own_positions(self, values: Tensor, size: Size | None) -> Tensor:
-        """Distribute vectors over the positions of a pair's grid to the positions of the map."""
-        if size is None or self.grid is None:
-            return values
-        values = average_pool_adjoint(values, size, self.grid.size)
-        return F.pad(values, (self.grid.num_prefix, 0)) if self.grid.num_prefix else values
-
-    def _outer_products(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the sum over R of the outer products of (B, R, I) and (B, R, J), in the data type of the map."""
-        shape = rows.shape[0], rows.shape[2], columns.shape[2]
-        result = torch.empty(shape, dtype=self.dtype, device=rows.device)
-        if rows.shape[1] == 1:
-            # A single outer product runs at the speed of the write and converts to half precision in the same pass.
-            torch.mul(rows.mT, columns, out=result)
-        elif self.dtype == rows.dtype:
-            torch.bmm(rows.mT, columns, out=result)
-        else:
-            for image, row, column in zip(result, rows, columns):
-                image.copy_(row.mT @ column)
-        return result
-
-
-def _cat(parts: Sequence[Tensor], dim: int) -> Tensor:
-    return torch.cat(tuple(parts), dim) if len(parts) > 1 else parts[0]
-
-
 class _FirstDerivative(torch.autograd.Function):
     """The identity on a gradient, which raises an error when it is differentiated."""
 
@@ -361,29 +288,3 @@ class _FirstDerivative(torch.autograd.Function):
         raise RuntimeError(
             'transmitting_spectral_norm has no second derivative, only a first one: exclude it from the term that needs the second.'
         )
-
-
-@contextlib.contextmanager
-def _exact_float32(device_type: str) -> Iterator[None]:
-    """Switch off autocast and the TF32 and bfloat16 products that a user may have allowed for convolutions."""
-    backends: list[Any] = [
-        backend
-        for backend in (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, 'matmul', None))
-        if hasattr(backend, 'fp32_precision')
-    ]
-    # Each backend is saved separately, because torch.get_float32_matmul_precision() raises an error where the backends
-    # differ. Before torch 2.9 it is the only interface.
-    precisions = [backend.fp32_precision for backend in backends]
-    global_precision = None if backends else torch.get_float32_matmul_precision()
-    try:
-        for backend in backends:
-            backend.fp32_precision = 'ieee'
-        if global_precision is not None:
-            torch.set_float32_matmul_precision('highest')
-        with torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        for backend, precision in zip(backends, precisions):
-            backend.fp32_precision = precision
-        if global_precision is not None:
-            torch.set_float32_matmul_precision(global_precision)

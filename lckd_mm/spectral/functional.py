@@ -220,6 +220,8 @@ def spectral_norms_of_networks(
     check_method(method)
     check_num_iters(num_iters)
     grids = [None] * len(networks) if grids is None else grids
+    if len(grids) != len(networks):
+        raise ValueError(f'grids has {len(grids)} entries for {len(networks)} networks: give one per network, or None.')
     checked = [
         _check_network(list(features), network_grids, valid_ratios) for features, network_grids in zip(networks, grids)
     ]

@@ -198,7 +198,7 @@ def _dominant_eigenvectors(w: Tensor) -> Tensor:
     power = torch.bmm(w, w.mT)
     # A zero matrix stays one whose trace is not zero.
     power.diagonal(dim1=1, dim2=2).add_(torch.finfo(torch.float64).tiny)
-    # Of a matrix of trace 1, the largest eigenvalue is at least 1 / k. Its powers must not vanish.
+    # Of a matrix of trace 1, the largest eigenvalue is at least 1 / k. Its powers vanish below 1e-308, the range of float64.
     interval = int(math.log2(300 / math.log10(num_rows)))
     for number in range(_NUM_SQUARINGS):
         if number % interval == 0:

@@ -22,6 +22,7 @@ from lckd_mm.analysis.published import published_spectral_norm
 from lckd_mm.cli import benchmark_spectral as spectral_verb
 from lckd_mm.cli import benchmark_step as step_verb
 from lckd_mm.cli import lanczos_error as error_verb
+from lckd_mm.errors import ConfigValueError
 
 SHAPE = (2, 8, 12, 12, 16, 6, 6)
 
@@ -160,6 +161,12 @@ def test_rounds_continue_until_every_interval_is_narrow() -> None:
     np.testing.assert_allclose(
         [estimate.mean, estimate.low, estimate.high], np.exp(logs.mean() + half * np.array([0, -1, 1]))
     )
+
+
+@pytest.mark.parametrize('limits', [('--rounds', '0'), ('--warmup', '-1')])
+def test_rounds_that_measure_nothing_are_refused(limits: tuple[str, str]) -> None:
+    with pytest.raises(ConfigValueError, match='cannot be measured: use 1 or more'):
+        step_verb.main(['--pairs', 'classifier', *limits])
 
 
 def test_rounds_end_after_the_time_limit() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lckd_mm.engine import CorruptImage
-from lckd_mm.engine.transforms import image_cache
+from lckd_mm.engine.transforms import corrupt_image, image_cache
 from lckd_mm.engine.transforms.image_cache import ImageCache
 
 RANDOM = np.random.default_rng(0)
@@ -87,3 +87,12 @@ def test_corrupted_images_are_the_same_with_a_cache(tmp_path: Path, order: str) 
                 np.testing.assert_array_equal(image, expected)
                 assert image.dtype == dtype
     assert len(list(tmp_path.rglob('*.png'))) == 3
+
+
+def test_images_of_other_package_versions_are_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('imagecorruptions', reason='imagecorruptions is not installed')
+    for version in ('1.1.2', '1.2.0'):
+        monkeypatch.setattr(corrupt_image, 'find_version', lambda name, version=version: version)
+        transform = CorruptImage('fog', 1, cache=str(tmp_path))
+        transform(dict(img=IMAGE.copy(), sample_idx=0))
+    assert len(list(tmp_path.rglob('*.png'))) == 2

@@ -79,3 +79,8 @@ def test_one_network_that_is_not_finite_leaves_the_other_unchanged() -> None:
     norms = spectral_norms_of_networks([broken, sound], num_iters=9)
     torch.testing.assert_close(norms[1], exact(sound))
     assert norms[0].isfinite().tolist() == [[True, False, True]]
+
+
+def test_grids_of_another_number_of_networks_are_refused() -> None:
+    with pytest.raises(ValueError, match='grids has 1 entries for 2 networks'):
+        spectral_norms_of_networks([network((3, 4)), network((6, 5))], grids=[None])

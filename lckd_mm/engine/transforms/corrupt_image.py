@@ -1,3 +1,4 @@
+import hashlib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmrazor.registry import TRANSFORMS
 
+from lckd_mm.dependencies import find_version
 from lckd_mm.engine.corruptions import parse_corruptions
 from lckd_mm.errors import ConfigKeyError, ConfigRuntimeError, ConfigTypeError, ConfigValueError
 
@@ -15,6 +17,9 @@ from .image_cache import ImageCache
 
 # Of imagecorruptions: smaller images are refused by it.
 _MIN_SIZE = 32
+
+PACKAGES = ('imagecorruptions', 'scikit-image', 'numpy', 'scipy', 'Pillow')
+"""The packages that the corrupted images depend on."""
 
 
 @TRANSFORMS.register_module()
@@ -32,8 +37,8 @@ class CorruptImage(BaseTransform):
         corruption (str): A name in :data:`lckd_mm.engine.corruptions.CORRUPTIONS`.
         severity (int): From 1 to 5.
         channel_order (str): ``'bgr'``, as OpenMMLab's transforms read images, or ``'rgb'``. Defaults to 'bgr'.
-        cache (str, optional): Folder that keeps the corrupted images for further models. It belongs to one version of
-            imagecorruptions and its dependencies. Defaults to None.
+        cache (str, optional): Folder that keeps the corrupted images for further models, with a subfolder for the versions of
+            :data:`PACKAGES`. Defaults to None.
 
     Raises:
         ConfigRuntimeError: imagecorruptions is not installed.
@@ -45,7 +50,7 @@ class CorruptImage(BaseTransform):
         if channel_order not in ('bgr', 'rgb'):
             raise ConfigValueError(f"channel_order={channel_order!r} is unknown: use 'bgr' or 'rgb'.")
         self.channel_order = channel_order
-        self.cache = None if cache is None else ImageCache(Path(cache) / f'{self.corruption}_{self.severity}')
+        self.cache = None if cache is None else ImageCache(_cache_folder(cache) / f'{self.corruption}_{self.severity}')
         check_imagecorruptions()
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +113,11 @@ def check_imagecorruptions() -> None:
             '`pip install scikit-image` and `pip install --no-deps imagecorruptions`, which keeps the installed OpenCV; in a clone with '
             '`pip install --no-deps -r requirements/robustness.txt`.'
         ) from error
+
+
+def _cache_folder(cache: str) -> Path:
+    versions = repr([find_version(name) for name in PACKAGES])
+    return Path(cache) / hashlib.blake2b(versions.encode(), digest_size=8).hexdigest()
 
 
 @contextmanager
