@@ -81,3 +81,10 @@ def test_missing_package_is_reported_with_the_command_that_installs_it(monkeypat
     monkeypatch.setitem(sys.modules, 'imagecorruptions', None)
     with pytest.raises(ConfigRuntimeError, match=r'pip install --no-deps imagecorruptions'):
         CorruptImage('fog', 1)
+
+
+def test_a_folder_for_corrupted_images_needs_corruptions() -> None:
+    from lckd_mm.cli.test import main
+
+    with pytest.raises(ConfigValueError, match='--corrupted-images keeps corrupted images, but there are none'):
+        main(['config.py', 'student.pth', '--corrupted-images', 'images'])
