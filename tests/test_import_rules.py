@@ -28,7 +28,7 @@ LAYERS = {
     'compat': {*FILES, 'downloads', 'pickles', 'state_dicts', 'compat', 'dependencies'},
     'models': {*FILES, 'dependencies', 'state_dicts', 'spectral', 'models'},
     'datasets': {'errors', 'datasets'},
-    'engine': {*FILES, 'state_dicts', 'spectral', 'models', 'engine'},
+    'engine': {*FILES, 'dependencies', 'state_dicts', 'spectral', 'models', 'engine'},
     'analysis': {
         *FILES,
         'dependencies',
