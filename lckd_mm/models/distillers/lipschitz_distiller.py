@@ -13,13 +13,14 @@ from ..presets import check_tap_list, expand_distiller
 from ..recorders import ForwardStop
 from .connections import Record, connect, read_arguments
 from .distiller_interface import DistillerInterface
+from .finite_check import FiniteCheck
 from .loss_precision import compute_in_float32
 from .mappings import check_mappings, records_of, replace_all_taps
 from .margins import init_margins
 from .network_probe import NetworkProbe
 from .network_taps import NetworkTaps, Tap, TapOptions, parse_taps
 from .probe import inplace_modules
-from .record_checks import check_batch_records, check_batch_sizes, check_finite, check_probe_records
+from .record_checks import check_batch_records, check_batch_sizes, check_probe_records, find_nonfinite_tap
 from .tap_adapters import TapAdapters
 from .token_grids import Size
 
@@ -67,7 +68,8 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             argument, recorder or connector. When the models are attached: an unknown tap, a tap without a feature map, maps that
             cannot be paired, a loss that cannot be computed from them. A model that does not run on the probe image is no error; the
             same errors are then raised in the first training step.
-        ConfigRuntimeError: In training: a tap of the teacher is not finite, or a tap was overwritten by an in-place operation.
+        ConfigRuntimeError: In training: a tap of the teacher is not finite (on a GPU, one of the next steps reports it), or a tap was
+            overwritten by an in-place operation.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
         self._probe = NetworkProbe(probe_size, probe_inputs)
         self._unchecked_losses: list[str] = []
         self.nonfinite_tap = ''
+        self._finite_check = FiniteCheck()
         self.spectral_norms: dict[str, dict[str, Tensor]] = {}
         self.network_taps = {
             True: NetworkTaps('student', self.student_recorders, options['student']),
@@ -194,9 +197,13 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
                 check_batch_records(self, self._unchecked_losses, image_size)
                 self._unchecked_losses = []
             losses = {name: self.compute_loss(name, valid_ratios, image_size) for name in self.loss_forward_mappings}
-            nonfinite_tap = check_finite(self, losses.values())
-            # The first of several iterations counts.
-            self.nonfinite_tap = nonfinite_tap and (self.nonfinite_tap or nonfinite_tap)
+            is_finite = self._finite_check.is_finite(losses.values())
+            if is_finite:
+                self.nonfinite_tap = ''
+            elif is_finite is not None:
+                nonfinite_tap = find_nonfinite_tap(self)
+                # The first of several iterations counts.
+                self.nonfinite_tap = nonfinite_tap and (self.nonfinite_tap or nonfinite_tap)
         except ValueError:
             check_batch_sizes(self.network_taps.values())
             raise
