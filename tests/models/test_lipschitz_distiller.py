@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmrazor.registry import MODELS
+from torch import nn
 
 from lckd_mm.errors import ConfigRuntimeError
 from lckd_mm.models import SpectralNormConnector
@@ -157,6 +158,19 @@ def test_side_effects_on_the_models_are_logged_once(monkeypatch: pytest.MonkeyPa
     assert len(copied) == 2
     assert all("['backbone.layer4.1.bn2']" in message for message in copied)
     assert len([message for message in messages if 'of the student compute out of place' in message]) == 1
+
+
+def test_an_adapter_runs_once_per_step_for_all_losses(batch: tuple) -> None:
+    losses = ['lipschitz', 'pkd', dict(type='cwd', taps=['backbone.layer4'])]
+    model = build_distillation(dict(type='LipschitzDistiller', taps=TAPS, losses=losses, adapters=True))
+    model.init_weights()
+    calls: list[nn.Module] = []
+    for adapter in model.distiller.adapters.values():
+        adapter.register_forward_hook(lambda module, *_: calls.append(module))
+    for _ in range(2):
+        train_step(model, batch)
+        assert sorted(map(id, calls)) == sorted(map(id, model.distiller.adapters.values()))
+        calls.clear()
 
 
 def test_record_without_adapter_is_the_tap_itself(batch: tuple) -> None:
