@@ -1,7 +1,8 @@
 """Time, memory and operations of a whole training step (forward, backward, optimizer) of several models on the same batch."""
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ class Settings:
     Attributes:
         device: ``'cpu'`` or ``'cuda'``.
         amp: Data type under autocast, ``'float16'`` or ``'bfloat16'``; None for float32.
+        tf32: Whether a GPU may round the factors of float32 products to TF32.
         size: Height and width of the two images of the detector.
         images: Number of images of the classifier.
         steps: The steps that are measured.
@@ -41,10 +43,34 @@ class Settings:
 
     device: str = 'cpu'
     amp: str | None = None
+    tf32: bool = False
     size: tuple[int, int] = (384, 512)
     images: int = 16
     steps: tuple[str, ...] = STEPS
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def precision(self) -> str:
+        """The precision in words: ``'float32'``, ``'TF32'``, or the data type under autocast."""
+        return self.amp or ('TF32' if self.tf32 else 'float32')
+
+
+@contextlib.contextmanager
+def tf32_allowed(is_allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32 in products and convolutions within the context; PyTorch's default allows it in convolutions only.
+
+    Args:
+        is_allowed (bool): Whether it is allowed.
+    """
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = is_allowed
+    try:
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.allow_tf32 = value
 
 
 @dataclass(frozen=True)
@@ -109,6 +135,11 @@ def measure_pair(pair: str, settings: Settings, on_progress: Callable[[str], Non
     Returns:
         Measurement: The result.
     """
+    with tf32_allowed(settings.tf32):
+        return _measure_pair(pair, settings, on_progress)
+
+
+def _measure_pair(pair: str, settings: Settings, on_progress: Callable[[str], None]) -> Measurement:
     torch.manual_seed(0)
     on_progress(f'{PAIRS[pair]}: building the models')
     is_detector = pair == 'faster_rcnn'

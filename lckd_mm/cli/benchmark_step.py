@@ -46,13 +46,13 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = make_parser(prog).parse(arguments)
     size = (args.size[0], args.size[1])
     limits = Limits(args.rounds, args.minutes, args.width, args.warmup)
-    settings = Settings(args.device, args.amp, size, args.images, tuple(args.steps), limits)
+    settings = Settings(args.device, args.amp, args.tf32, size, args.images, tuple(args.steps), limits)
     results = {}
     # mmengine lists every initialized parameter.
     with quiet(), Console(stderr=True).status('') as status:
         for pair in args.pairs:
             results[pair] = measure_pair(pair, settings, status.update)
-    title = f'Training steps, {describe_machine(args.device)}, {args.amp or "float32"}, torch {torch.__version__}'
+    title = f'Training steps, {describe_machine(args.device)}, {settings.precision}, torch {torch.__version__}'
     lines = [title]
     for pair, measurement in results.items():
         lines += ['', *report_lines(pair, measurement)]
@@ -85,6 +85,9 @@ def make_parser(prog: str | None = None) -> VerbParser:
     )
     parser.add_argument(
         '--amp', choices=('float16', 'bfloat16'), help='data type under autocast (default: float32 without autocast)'
+    )
+    parser.add_argument(
+        '--tf32', action='store_true', help='let a GPU round the factors of float32 products to TF32 (default: exact)'
     )
     parser.add_argument(
         '--size',

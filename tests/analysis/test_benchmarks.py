@@ -16,6 +16,7 @@ from lckd_mm.analysis.benchmark_contenders import STEPS
 from lckd_mm.analysis.benchmark_rounds import Limits, estimate_ratio, measure_rounds, widest_interval
 from lckd_mm.analysis.benchmark_spectral import exact_norms
 from lckd_mm.analysis.benchmark_spectral_cases import SHAPES, Settings, make_maps
+from lckd_mm.analysis.benchmark_step import tf32_allowed
 from lckd_mm.analysis.lanczos_error import make_chebyshev_maps
 from lckd_mm.analysis.operations import SYNCHRONIZATIONS, count_operations
 from lckd_mm.analysis.published import published_spectral_norm
@@ -128,10 +129,24 @@ def test_step_benchmark_measures_a_detector(capsys: pytest.CaptureFixture) -> No
             '--json',
             '--steps',
             'teacher forward',
+            '--tf32',
             *limits,
         ]
     )
-    assert 'teacher forward' in json.loads(capsys.readouterr().out)['pairs']['faster_rcnn']['seconds']
+    record = json.loads(capsys.readouterr().out)
+    assert 'teacher forward' in record['pairs']['faster_rcnn']['seconds']
+    assert 'TF32' in record['title']
+
+
+@pytest.mark.parametrize('is_allowed', [True, False])
+def test_tf32_is_as_asked_while_steps_are_measured(is_allowed: bool) -> None:
+    def state() -> list[bool]:
+        return [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+
+    before = state()
+    with tf32_allowed(is_allowed):
+        assert state() == [is_allowed, is_allowed]
+    assert state() == before
 
 
 def test_rounds_continue_until_every_interval_is_narrow() -> None:
