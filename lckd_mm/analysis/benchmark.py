@@ -7,7 +7,7 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def describe_machine(device: str) -> str:
         str: The description.
 
     Example:
-        >>> describe_machine('cpu').endswith('threads')
+        >>> describe_machine('cpu').endswith(('1 thread', ' threads'))
         True
     """
     if device == 'cuda':
@@ -50,18 +50,53 @@ def describe_machine(device: str) -> str:
     path = Path('/proc/cpuinfo')
     lines = path.read_text().splitlines() if path.exists() else []
     model = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.processor())
-    return f'{model}, {torch.get_num_threads()} threads'
+    num_threads = torch.get_num_threads()
+    return f'{model}, {num_threads} thread{"s" * (num_threads > 1)}'
 
 
-def describe_software() -> dict[str, Any]:
-    """Return what a result depends on besides the machine, for the record of a benchmark.
+def describe_run(subject: str, device: str, precision: str, command: str) -> dict[str, Any]:
+    """Return the header of the record of a benchmark: everything that a result depends on besides the settings of the benchmark.
+
+    Args:
+        subject (str): What is measured.
+        device (str): ``'cpu'`` or ``'cuda'``.
+        precision (str): Data type of the computation.
+        command (str): The command line.
 
     Returns:
-        dict: ``date``, ``commit``, ``is_dirty`` and ``versions``.
+        dict: ``title``, ``date``, ``commit``, ``is_dirty``, ``versions``, ``machine`` and ``command``.
+
+    Example:
+        >>> header = describe_run('Training steps', 'cpu', 'float32', 'python benchmark.py')
+        >>> header['title'].startswith(f'Training steps, {header["machine"]}, float32, torch ')
+        True
     """
-    settings = environment_settings()
-    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
-    return dict(date=date, **{key: settings[key] for key in ('commit', 'is_dirty', 'versions')})
+    settings, machine = environment_settings(), describe_machine(device)
+    return dict(
+        title=f'{subject}, {machine}, {precision}, torch {torch.__version__}',
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+        **{key: settings[key] for key in ('commit', 'is_dirty', 'versions')},
+        machine=machine,
+        command=command,
+    )
+
+
+def describe_origin(record: Mapping[str, Any]) -> str:
+    """Return the sentence from which a reader of a table learns where its figures are from.
+
+    Args:
+        record (Mapping[str, Any]): The record of a benchmark, with its header.
+
+    Returns:
+        str: Title, commit and date.
+
+    Example:
+        >>> describe_origin(dict(title='Steps, CPU', commit='61d0cc615dbf', is_dirty=True, date='2026-11-26T23:02:37+00:00'))
+        'Steps, CPU, commit 61d0cc6 with uncommitted changes, 2026-11-26.'
+    """
+    commit = f'commit {record["commit"][:7]}' if record['commit'] else 'no commit'
+    changes = ' with uncommitted changes' if record['is_dirty'] else ''
+    return f'{record["title"]}, {commit}{changes}, {record["date"][:10]}.'
 
 
 def peak_memory(function: Callable[[], object], device: str) -> int:

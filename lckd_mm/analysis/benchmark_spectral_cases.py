@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lckd_mm.errors import ConfigValueError
 from lckd_mm.spectral import transmitting_matrix, transmitting_spectral_norm
 
 from .published import published_spectral_norm
@@ -52,8 +53,8 @@ class Settings:
         dtype: Data type of the maps.
         channels_last: Whether the maps are stored as (B, H, W, C).
         skip: Implementations to leave out.
-        repeats: Number of measurements.
-        seconds: Time limit for the repetitions of one column of one row.
+        repeats: Number of rounds.
+        seconds: Time limit for the rounds of one column of one row. Five of them are measured in any case.
         measure_memory: Whether the working memory is measured.
     """
 
@@ -64,6 +65,11 @@ class Settings:
     repeats: int = 15
     seconds: float = 6.0
     measure_memory: bool = True
+
+    def __post_init__(self) -> None:
+        """Reject numbers of rounds that measure nothing."""
+        if self.repeats < 1:
+            raise ConfigValueError(f'{self.repeats} rounds cannot be measured: use --repeats 1 or more.')
 
     @property
     def columns(self) -> list[str]:
@@ -89,7 +95,7 @@ def svd_lowrank(x: Tensor, y: Tensor) -> Tensor:
 
 
 IMPLEMENTATIONS: dict[str, SpectralNorm] = {
-    'ours': lanczos_norm,
+    'lckd_mm': lanczos_norm,
     'published': published_spectral_norm,
     'matrix_norm': matrix_norm,
     'svd_lowrank': svd_lowrank,

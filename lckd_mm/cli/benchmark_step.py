@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from lckd_mm.analysis.benchmark import describe_machine, describe_software, write_report
+from lckd_mm.analysis.benchmark import describe_run, write_report
 from lckd_mm.analysis.benchmark_contenders import PAIRS, STEPS
 from lckd_mm.analysis.benchmark_rounds import Limits
 from lckd_mm.analysis.benchmark_step import Settings, measure_pair
@@ -43,25 +43,26 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         arguments (Sequence[str], optional): Command line arguments. Defaults to None, those of the process.
         prog (str, optional): Name of the program. Defaults to None, the name of the script.
     """
-    args = make_parser(prog).parse(arguments)
+    parser = make_parser(prog)
+    args = parser.parse(arguments)
     size = (args.size[0], args.size[1])
     limits = Limits(args.rounds, args.minutes, args.width, args.warmup)
     settings = Settings(args.device, args.amp, args.tf32, size, args.images, tuple(args.steps), limits)
+    header = describe_run('Training steps', args.device, settings.precision, parser.command_line(arguments))
     results = {}
     # mmengine lists every initialized parameter.
     with quiet(), Console(stderr=True).status('') as status:
         for pair in args.pairs:
             results[pair] = measure_pair(pair, settings, status.update)
-    title = f'Training steps, {describe_machine(args.device)}, {settings.precision}, torch {torch.__version__}'
-    lines = [title]
+    lines = [header['title']]
     for pair, measurement in results.items():
         lines += ['', *report_lines(pair, measurement)]
     pairs = {pair: dataclasses.asdict(measurement) for pair, measurement in results.items()}
-    record = dict(title=title, **describe_software(), size=args.size, images=args.images, pairs=pairs)
+    record = dict(header, size=args.size, images=args.images, pairs=pairs)
     print(json.dumps(record) if args.json else '\n'.join(lines))
     if args.out:
         write_report(args.out, record, lines)
-        plot_steps(results, args.out / 'benchmark.png', title)
+        plot_steps(results, args.out / 'benchmark.png', header['title'])
 
 
 def make_parser(prog: str | None = None) -> VerbParser:

@@ -1,6 +1,7 @@
 """The argument parser of all verbs."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -55,6 +56,21 @@ class VerbParser(argparse.ArgumentParser):
                 self._reject_option(argument)
             self.error(f'argument {argument!r} is not expected: remove it, or quote values that contain spaces')
         return namespace
+
+    def command_line(self, arguments: Sequence[str] | None = None) -> str:
+        """Return the command by which the program was started, for the record of a result.
+
+        Args:
+            arguments (Sequence[str], optional): The arguments. Defaults to None, those of the process.
+
+        Returns:
+            str: Program and arguments, quoted for a shell.
+
+        Example:
+            >>> VerbParser('python steps.py').command_line(['--steps', 'LCKD with PKD'])
+            "python steps.py --steps 'LCKD with PKD'"
+        """
+        return ' '.join([self.prog, *map(shlex.quote, sys.argv[1:] if arguments is None else arguments)])
 
     def error(self, message: str) -> NoReturn:
         """End the process with one sentence; the base class prints the usage as well.

@@ -3,8 +3,10 @@
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from lckd_mm.analysis.benchmark_contenders import STEPS
 from lckd_mm.analysis.benchmark_rounds import Limits, estimate_ratio, measure_rounds, widest_interval
 from lckd_mm.analysis.benchmark_spectral import exact_norms
 from lckd_mm.analysis.benchmark_spectral_cases import SHAPES, Settings, make_maps
+from lckd_mm.analysis.benchmark_spectral_report import report_lines
 from lckd_mm.analysis.benchmark_step import tf32_allowed
 from lckd_mm.analysis.lanczos_error import make_chebyshev_maps
 from lckd_mm.analysis.operations import SYNCHRONIZATIONS, count_operations
@@ -39,17 +42,22 @@ def test_spectral_benchmark_prints_a_table_and_writes_json_and_a_plot(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     shapes = ['--shapes', 'reference', 'ssd300']
-    spectral_verb.main(['--repeats', '2', '--device', 'cpu', '--out', str(tmp_path), *shapes])
+    arguments = ['--repeats', '2', '--device', 'cpu', '--out', str(tmp_path), *shapes]
+    spectral_verb.main(arguments, 'python spectral.py')
     printed = capsys.readouterr().out
     assert '| 2, 8@12, 16@6 |' in printed
-    assert 'ours / published, all shapes' in printed
-    rows = json.loads((tmp_path / 'benchmark.json').read_text())['rows']
+    assert 'lckd_mm / published, all shapes' in printed
+    record = json.loads((tmp_path / 'benchmark.json').read_text())
+    assert set(record) >= {'title', 'date', 'commit', 'is_dirty', 'versions', 'machine'}
+    assert record['command'] == ' '.join(['python spectral.py', *arguments])
+    rows = record['rows']
     assert [row['shape'] for row in rows] == [list(SHAPE), [2, 8, 5, 5, 6, 5, 5]]
     for row in rows:
-        for column in ('ours', 'published', 'matrix_norm', 'svd_lowrank'):
-            assert row[column]['total'] > 0
+        for column in ('lckd_mm', 'published', 'matrix_norm', 'svd_lowrank'):
+            assert len(row[column]['forward']) == len(row[column]['backward']) == 2
+            assert min(row[column]['forward'] + row[column]['backward']) > 0
             assert row[column]['memory'] >= 0
-        assert row['ours']['error'] < 1e-4
+        assert row['lckd_mm']['error'] < 1e-4
         assert row['matrix_norm']['error'] < 1e-5
     assert (tmp_path / 'benchmark.png').stat().st_size > 10_000
 
@@ -60,7 +68,7 @@ def test_columns_and_memory_can_be_left_out(capsys: pytest.CaptureFixture) -> No
     spectral_verb.main(['--repeats', '1', '--device', 'cpu', '--shapes', 'ssd300', *skip, '--json'])
     (row,) = json.loads(capsys.readouterr().out)['rows']
     assert 'svd_lowrank' not in row
-    assert 'memory' not in row['ours']
+    assert 'memory' not in row['lckd_mm']
 
 
 @pytest.mark.usefixtures('_small_shapes')
@@ -68,9 +76,49 @@ def test_ratios_are_printed_for_measured_shapes_only(capsys: pytest.CaptureFixtu
     skip = ['--skip', 'svd_lowrank', 'matrix_norm', '--no-memory']
     spectral_verb.main(['--repeats', '1', '--device', 'cpu', '--shapes', 'ssd300', *skip])
     printed = capsys.readouterr().out
-    assert 'ours / published, all shapes: geometric mean' in printed
+    assert re.search(r'lckd_mm / published, all shapes: [\d.]+ in the geometric mean', printed)
+    assert 'memory' not in printed
     assert 'reference' not in printed
     assert 'nan' not in printed
+
+
+def test_ratios_are_geometric_means_over_the_common_rounds_of_all_shapes_with_an_interval() -> None:
+    draw = np.random.default_rng(0)
+
+    def shape(group: str, **num_rounds: int) -> dict[str, Any]:
+        errors = dict(error=0.0, gradient_error=0.0)
+        parts = {name: draw.uniform(1, 2, (2, rounds)) for name, rounds in num_rounds.items()}
+        columns = {name: dict(errors, forward=list(part[0]), backward=list(part[1])) for name, part in parts.items()}
+        return dict(columns, group=group, name=group, plan='')
+
+    rows = [
+        shape('a', lckd_mm=7, published=4, floor=7, traffic=7),
+        shape('b', lckd_mm=7, published=5, floor=7, traffic=7),
+    ]
+    lines = report_lines(rows, ['lckd_mm', 'published'])
+    logs = [
+        np.log(np.add(row[name]['forward'], row[name]['backward'])[:4]) * sign / 2
+        for row in rows
+        for name, sign in (('lckd_mm', 1), ('published', -1))
+    ]
+    values = np.sum(logs, 0)
+    half = scipy.stats.t.ppf(0.975, 3) * values.std(ddof=1) / 2
+    mean, low, high = np.exp(values.mean() + half * np.array([0, -1, 1]))
+    text = f'- lckd_mm / published, all shapes: {mean:.3f} ({low:.3f} to {high:.3f}) in the geometric mean'
+    assert [line for line in lines if line.startswith(text)]
+
+
+@pytest.mark.usefixtures('_small_shapes')
+def test_slow_columns_end_after_five_rounds(capsys: pytest.CaptureFixture) -> None:
+    limits = ['--repeats', '7', '--seconds', '0', '--no-memory']
+    spectral_verb.main(['--device', 'cpu', '--shapes', 'ssd300', *limits, '--json'])
+    (row,) = json.loads(capsys.readouterr().out)['rows']
+    assert len(row['lckd_mm']['forward']) == 5
+
+
+def test_spectral_benchmark_of_no_rounds_is_refused() -> None:
+    with pytest.raises(ConfigValueError, match='0 rounds cannot be measured'):
+        spectral_verb.main(['--repeats', '0', '--device', 'cpu'])
 
 
 def test_constants_of_the_cost_model_are_printed(capsys: pytest.CaptureFixture) -> None:
@@ -101,7 +149,7 @@ def test_step_benchmark_measures_every_contender(tmp_path: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert '| the Lipschitz loss beside PKD, which uses the same adapters | LCKD with PKD / PKD |' in printed
     record = json.loads((tmp_path / 'benchmark.json').read_text())
-    assert set(record) >= {'date', 'commit', 'versions'}
+    assert set(record) >= {'title', 'date', 'commit', 'is_dirty', 'versions', 'machine', 'command'}
     result = record['pairs']['classifier']
     assert tuple(result['seconds']) == STEPS
     assert all(len(times) == 2 and min(times) > 0 for times in result['seconds'].values())
