@@ -124,8 +124,11 @@ def _mmrazor_options(cfg: Config) -> Iterator[str]:
     """Yield the overrides that exchange the algorithm. The distiller is kept: its taps need no counterpart in MMRazor."""
     yield 'model.type=mmrazor.SingleTeacherDistill'
     preprocessor = cfg.get('data_preprocessor')
-    # mmpretrain leaves out the type, which MMRazor needs.
-    if preprocessor is not None and 'type' not in preprocessor:
+    if cfg.model.architecture.get('data_preprocessor') is not None:
+        # A Runner passes that of the top level, which in mmseg lacks the size of the student's own.
+        yield 'model.data_preprocessor=None'
+    elif preprocessor is not None and 'type' not in preprocessor:
+        # mmpretrain leaves out the type, which MMRazor needs.
         yield 'data_preprocessor.type=mmpretrain.ClsDataPreprocessor'
 
 

@@ -55,9 +55,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     with quiet(), Console(stderr=True).status('') as status:
         scaling = measure_scaling(settings, status.update)
     machine = describe_machine('cpu').rpartition(',')[0]
-    title = f'{PAIRS[args.pair]}, {machine}, {num_cores} logical cores, {threads} thread per process, torch {torch.__version__}'
-    if threads > 1:
-        title = title.replace('thread per', 'threads per')
+    count = f'{threads} thread' + ('s' if threads > 1 else '')
+    title = f'{PAIRS[args.pair]}, {machine}, {num_cores} logical cores, {count} per process, torch {torch.__version__}'
     lines = [title, '', *report_lines(scaling)]
     record = dict(title=title, **describe_software(), scaling=dataclasses.asdict(scaling))
     print(json.dumps(record) if args.json else '\n'.join(lines))
