@@ -54,7 +54,7 @@ def describe_machine(device: str) -> str:
     return f'{model}, {num_threads} thread{"s" * (num_threads > 1)}'
 
 
-def describe_run(subject: str, device: str, precision: str, command: str) -> dict[str, Any]:
+def describe_run(subject: str, device: str, precision: str, command: str, machine: str | None = None) -> dict[str, Any]:
     """Return the header of the record of a benchmark: everything that a result depends on besides the settings of the benchmark.
 
     Args:
@@ -62,6 +62,7 @@ def describe_run(subject: str, device: str, precision: str, command: str) -> dic
         device (str): ``'cpu'`` or ``'cuda'``.
         precision (str): Data type of the computation.
         command (str): The command line.
+        machine (str, optional): Description of the machine. Defaults to None, that of :func:`describe_machine`.
 
     Returns:
         dict: ``title``, ``date``, ``commit``, ``is_dirty``, ``versions``, ``machine`` and ``command``.
@@ -71,7 +72,8 @@ def describe_run(subject: str, device: str, precision: str, command: str) -> dic
         >>> header['title'].startswith(f'Training steps, {header["machine"]}, float32, torch ')
         True
     """
-    settings, machine = environment_settings(), describe_machine(device)
+    settings = environment_settings()
+    machine = machine or describe_machine(device)
     return dict(
         title=f'{subject}, {machine}, {precision}, torch {torch.__version__}',
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),

@@ -94,7 +94,7 @@ def make_step(model: BaseModel, batch: Batch, settings: Settings) -> Callable[[]
     """Return a function that takes one training step and returns its duration in seconds.
 
     Args:
-        model (BaseModel): The model; it is moved to the device.
+        model (BaseModel): The model, or a data parallel wrapper of one; it is moved to the device.
         batch (Batch): Images and annotations.
         settings (Settings): Device and precision.
 
@@ -112,7 +112,7 @@ def make_step(model: BaseModel, batch: Batch, settings: Settings) -> Callable[[]
         start = synchronized_time(settings.device)
         with torch.autocast(settings.device, **autocast):
             losses = model(images, samples, mode='loss')
-            total, _ = model.parse_losses(losses)
+            total, _ = getattr(model, 'module', model).parse_losses(losses)
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

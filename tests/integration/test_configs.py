@@ -50,6 +50,9 @@ def test_every_config_parses_builds_and_takes_a_step(name: str) -> None:
     assert all(g is not None and g.isfinite().all() for g in grads)
     # The last BN of a residual block may be initialized to zero, so that the layers before it have no gradient yet.
     assert sum(bool(g.abs().sum() > 0) for g in grads) > len(grads) / 5
+    # DistributedDataParallel needs no search for unused parameters, which takes time in each step, and the config asks for none.
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert not cfg.get('find_unused_parameters')
     optimizer.step()
     assert any((p != q).any() for p, q in zip(network.parameters(), before))
     if 'teacher' in cfg.model:

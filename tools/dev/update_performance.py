@@ -11,8 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lckd_mm.analysis import benchmark_growth_report, benchmark_spectral_report, benchmark_step_report
+from lckd_mm.analysis import (
+    benchmark_growth_report,
+    benchmark_runs_report,
+    benchmark_scaling_report,
+    benchmark_spectral_report,
+    benchmark_step_report,
+)
 from lckd_mm.analysis.benchmark import describe_origin
+from lckd_mm.analysis.benchmark_scaling import Scaling
 from lckd_mm.analysis.benchmark_step import Measurement
 from lckd_mm.errors import ConfigValueError
 
@@ -62,6 +69,41 @@ def describe_growth(record: Record) -> list[str]:
     return [describe_origin(record), '', *lines, '', '![Time and memory by size](benchmark_growth.png)']
 
 
+def describe_runs(record: Record) -> list[str]:
+    """Return the tables of the whole trainings.
+
+    Args:
+        record (dict): The content of their JSON file.
+
+    Returns:
+        list[str]: The lines in Markdown.
+    """
+    return [describe_origin(record), '', *benchmark_runs_report.report_lines(benchmark_runs_report.read_runs(record))]
+
+
+def describe_scaling(record: Record) -> list[str]:
+    """Return the table of the training steps in several processes.
+
+    Args:
+        record (dict): The content of their JSON file.
+
+    Returns:
+        list[str]: The lines in Markdown.
+    """
+    return [describe_origin(record), '', *benchmark_scaling_report.report_lines(Scaling(**record['scaling']))]
+
+
+def plot_steps(record: Record, path: Path) -> None:
+    """Draw the times of the training steps.
+
+    Args:
+        record (dict): The content of their JSON file.
+        path (Path): The image file.
+    """
+    results = {pair: Measurement(**measurement) for pair, measurement in record['pairs'].items()}
+    benchmark_step_report.plot_steps(results, path, record['title'])
+
+
 def plot_spectral(record: Record, path: Path) -> None:
     """Draw the times of the spectral norm.
 
@@ -86,10 +128,13 @@ SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     'benchmark_spectral': describe_spectral,
     'benchmark_growth': describe_growth,
     'benchmark_step': describe_steps,
+    'benchmark_runs': describe_runs,
+    'benchmark_scaling': describe_scaling,
 }
 PLOTS: dict[str, Callable[[Record, Path], None]] = {
     'benchmark_spectral': plot_spectral,
     'benchmark_growth': plot_growth,
+    'benchmark_step': plot_steps,
 }
 
 

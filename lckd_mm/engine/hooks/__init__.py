@@ -12,6 +12,7 @@ from .loss_weight_scheduler_hook import LossWeightSchedulerHook
 from .metric_check_hook import MetricCheckHook
 from .module_attribute_hook import ModuleAttributeHook
 from .resume_point_hook import ResumePointHook
+from .run_time_hook import RunTimeHook
 from .sample_error_hook import SampleErrorHook
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     'MetricCheckHook',
     'ModuleAttributeHook',
     'ResumePointHook',
+    'RunTimeHook',
     'SampleErrorHook',
 ]
