@@ -30,6 +30,9 @@ STEPS = (
     'MMRazor, same losses',
     'MMRazor PKD',
     'MMRazor OFD',
+    'LCKD, cheapest teacher',
+    'teacher alone, whole',
+    'teacher alone, cheapest',
 )
 # What each part of a step costs: the ratio of two steps that differ in nothing else.
 RATIOS = {
@@ -37,6 +40,11 @@ RATIOS = {
     ('LCKD, no adapters', 'teacher forward'): 'the Lipschitz loss on raw taps',
     ('LCKD', 'LCKD, no adapters'): 'the adapters, and the gradients through them',
     ('LCKD with PKD', 'PKD'): 'the Lipschitz loss beside PKD, which uses the same adapters',
+    ('LCKD, cheapest teacher', 'LCKD'): "the exact modes of the teacher's execution",
+    (
+        'teacher alone, cheapest',
+        'teacher alone, whole',
+    ): 'the teacher to its last tap in these modes, against all of it without a gradient',
     ('LCKD', 'MMRazor, same losses'): "this implementation against MMRazor's algorithm",
 }
 Batch = tuple[Tensor, list[BaseDataElement]]
@@ -116,7 +124,7 @@ def make_contenders(pair: str, student: BaseModel, teacher: BaseModel) -> dict[s
         teacher (BaseModel): The teacher.
 
     Returns:
-        dict[str, BaseModel]: One model for each of ``STEPS``.
+        dict[str, BaseModel]: One model for each of ``STEPS`` but the teacher alone.
     """
     same_losses = _distill('SingleTeacherDistill', lckd_distiller(), student, teacher)
     pkd = _distill('SingleTeacherDistill', pkd_distiller(pair, student, teacher), student, teacher)
@@ -131,6 +139,9 @@ def make_contenders(pair: str, student: BaseModel, teacher: BaseModel) -> dict[s
         'MMRazor, same losses': same_losses,
         'MMRazor PKD': pkd,
         'MMRazor OFD': ofd,
+        'LCKD, cheapest teacher': _distill_with_lckd(
+            lckd_distiller(), student, teacher, teacher_execution=dict(fold_bn=True, channels_last=True)
+        ),
     }
 
 
@@ -139,8 +150,8 @@ def _distill(algorithm: str, distiller: Config, student: BaseModel, teacher: Bas
     return MODELS.build(dict(type=algorithm, distiller=distiller, **networks, **options))
 
 
-def _distill_with_lckd(distiller: Config, student: BaseModel, teacher: BaseModel) -> BaseModel:
-    model = _distill('LipschitzDistill', distiller, student, teacher, allow_random_teacher=True)
+def _distill_with_lckd(distiller: Config, student: BaseModel, teacher: BaseModel, **options: Any) -> BaseModel:
+    model = _distill('LipschitzDistill', distiller, student, teacher, allow_random_teacher=True, **options)
     # Draws new weights for both networks; training steps are refused without it.
     model.init_weights()
     model.student.load_state_dict(student.state_dict())

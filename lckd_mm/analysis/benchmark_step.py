@@ -124,6 +124,36 @@ def make_step(model: BaseModel, batch: Batch, settings: Settings) -> Callable[[]
     return step
 
 
+def make_teacher_forwards(model: BaseModel, batch: Batch, settings: Settings) -> dict[str, Callable[[], float]]:
+    """Return functions that run the teacher of a distillation alone and return the duration in seconds.
+
+    Args:
+        model (BaseModel): The distillation.
+        batch (Batch): Images and annotations.
+        settings (Settings): Device and precision.
+
+    Returns:
+        dict[str, Callable[[], float]]: The whole teacher as it is, without a gradient, and the teacher as the distillation runs it.
+    """
+    model.to(settings.device).train()
+    autocast: dict[str, Any] = dict(dtype=getattr(torch, settings.amp)) if settings.amp else dict(enabled=False)
+
+    def measure(forward: Callable[..., Any], **options: Any) -> float:
+        images, samples = batch[0], copy.deepcopy(batch[1])
+        start = synchronized_time(settings.device)
+        with torch.no_grad(), torch.autocast(settings.device, **autocast):
+            forward(images, samples, **options)
+        seconds = synchronized_time(settings.device) - start
+        for taps in model.distiller.network_taps.values():
+            taps.clear()
+        return seconds
+
+    return {
+        'teacher alone, whole': lambda: measure(model.teacher, mode='loss'),
+        'teacher alone, cheapest': lambda: measure(model._run_teacher, examined=True),
+    }
+
+
 def measure_pair(pair: str, settings: Settings, on_progress: Callable[[str], None]) -> Measurement:
     """Measure the training steps of one pair of networks.
 
@@ -150,7 +180,9 @@ def _measure_pair(pair: str, settings: Settings, on_progress: Callable[[str], No
     )
     with DefaultScope.overwrite_default_scope('mmrazor'):
         contenders = make_contenders(pair, *make_models(pair))
-    steps = {name: make_step(model, batch, settings) for name, model in contenders.items() if name in settings.steps}
+    steps = {name: make_step(model, batch, settings) for name, model in contenders.items()}
+    steps |= make_teacher_forwards(contenders['LCKD, cheapest teacher'], batch, settings)
+    steps = {name: step for name, step in steps.items() if name in settings.steps}
     seconds = measure_rounds(steps, tuple(RATIOS), settings.limits, lambda text: on_progress(f'{PAIRS[pair]}, {text}'))
     memory: dict[str, int] = {}
     operations: dict[str, int] = {}
@@ -160,6 +192,6 @@ def _measure_pair(pair: str, settings: Settings, on_progress: Callable[[str], No
         memory[name] = peak_memory(step, settings.device)
         counts = count_operations(step)
         operations[name] = sum(counts.values())
-        # The check of the loss at the end of a step is not part of a training.
-        synchronizations[name] = sum(counts[operation] for operation in SYNCHRONIZATIONS) - 1
+        # The check of the loss at the end of a step is not part of a training; the teacher alone has none.
+        synchronizations[name] = max(sum(counts[operation] for operation in SYNCHRONIZATIONS) - 1, 0)
     return Measurement(seconds, memory, operations, synchronizations)

@@ -19,6 +19,8 @@ loss                ``reports_norms = True``              its inputs are spectra
 loss                ``accepts_half_precision = True``     computes in float32 from half-precision maps; other losses receive
                                                           float32 copies
 recorder            ``overwritten()`` and ``copy``        can detect, and prevent, that an in-place operation changes a record
+recorder            ``convert_records(convert)``          replaces its records by a function of each, and renews what it knows of
+                                                          them; of other recorders, the data buffer is replaced
 recorder            ``requires_annotations = True``       has no record in a forward pass without annotations
 recorder            ``is_pre_activation = True``          its record precedes the activation that ends the module
 ==================  ====================================  ===================================================================

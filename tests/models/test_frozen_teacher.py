@@ -99,7 +99,7 @@ def test_a_teacher_smaller_than_the_student_is_a_warning(
     depth: int, is_warned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages = []
-    path = 'lckd_mm.models.algorithms.lipschitz_distill.print_log'
+    path = 'lckd_mm.models.utils.teacher.print_log'
     monkeypatch.setattr(path, lambda message, **options: messages.append((message, options.get('level'))))
     build_distillation(architecture=classifier(depth=50), teacher=classifier(depth=depth))
     warnings = [message for message, level in messages if 'exchanged' in message and level == logging.WARNING]

@@ -1,5 +1,5 @@
 import copy
-import logging
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,9 +29,11 @@ from ..utils import (
     make_pixel_conversion,
     published_checkpoint,
     record_valid_shapes,
+    warn_if_teacher_is_smaller,
 )
 from .compiled_networks import CompiledNetworks
 from .student_attributes import StudentAttributes
+from .teacher_execution import make_teacher_execution
 from .zero_gradients import add_zero_gradients
 
 
@@ -61,6 +63,8 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
         allow_random_teacher (bool): Whether to train without ``teacher_ckpt``, with the initial weights of the teacher. Defaults to
             False.
         teacher_norm_eval (bool): Whether the frozen teacher is in evaluation mode: running statistics, no dropout. Defaults to True.
+        teacher_execution (dict, optional): How the frozen teacher computes, the options of :class:`.TeacherExecution`, for example
+            ``dict(fold_bn=True, channels_last=True)``. Defaults to None.
         data_preprocessor (dict | nn.Module, optional): The preprocessor of both networks. Options without a ``type`` are passed to the
             student's preprocessor, as in a training of the student alone. Defaults to None, the student's preprocessor.
         **kwargs: As in ``SingleTeacherDistill``.
@@ -82,10 +86,13 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
         teacher_ckpt: str | None = None,
         allow_random_teacher: bool = False,
         teacher_norm_eval: bool = True,
+        teacher_execution: dict | None = None,
         data_preprocessor: nn.Module | dict | None = None,
         **kwargs: Any,
     ) -> None:
         self._is_teacher_ready = False
+        is_frozen = teacher_norm_eval and not kwargs.get('teacher_trainable', False)
+        self._teacher_execution = make_teacher_execution(teacher_execution, is_frozen)
         self._student_ckpt = published_checkpoint(architecture)
         if teacher_ckpt is None:
             teacher_ckpt = published_checkpoint(teacher)
@@ -119,7 +126,7 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
         self._teacher_stop: ForwardStop | None = None
         self._renew_teacher_stop()
         self._convert_pixels(has_own_preprocessor)
-        self._warn_if_teacher_is_smaller()
+        warn_if_teacher_is_smaller(self.architecture, self.teacher)
         self.train(self.training)
         self._sets_student_attributes = True
 
@@ -144,15 +151,6 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
             self.teacher.data_preprocessor = self.data_preprocessor
         self.pixel_conversion = make_pixel_conversion(self.data_preprocessor, self.teacher.data_preprocessor)
         record_valid_shapes(self.data_preprocessor)
-
-    def _warn_if_teacher_is_smaller(self) -> None:
-        student, teacher = (sum(p.numel() for p in model.parameters()) for model in (self.architecture, self.teacher))
-        if teacher < student:
-            print_log(
-                f'The teacher has {teacher} parameters and the student {student}: are `teacher` and `architecture` exchanged?',
-                logger='current',
-                level=logging.WARNING,
-            )
 
     def init_weights(self) -> None:
         """Load the teacher, initialize the student and the adapters, and compute the OFD margins from the teacher's BNs.
@@ -181,6 +179,8 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
         distiller.reattach(self.student, self.teacher)
         self._renew_teacher_stop()
         distiller.init_ofd_connectors(self.teacher)
+        inputs = distiller.make_random_inputs(self.teacher)
+        self._teacher_execution.prepare(self.teacher, self.distiller.teacher_recorders, inputs)
         self._is_teacher_ready = True
 
     @torch.compiler.disable
@@ -250,11 +250,9 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
         with self.distiller.teacher_recorders, self.distiller.deliveries, self._compiled(self.teacher, examined):
             if self.teacher_trainable:
                 return add_prefix(self.teacher(batch_inputs, data_samples, mode='loss'), 'teacher')
-            with torch.no_grad():
-                if self._teacher_stop is None:
-                    self.teacher(batch_inputs, data_samples, mode='loss')
-                else:
-                    self._teacher_stop.run(self.teacher, batch_inputs, data_samples, mode='loss')
+            stop, manager = self._teacher_stop, self.distiller.teacher_recorders
+            forward = self.teacher if stop is None else functools.partial(stop.run, self.teacher)
+            self._teacher_execution.run(forward, batch_inputs, data_samples, manager=manager, mode='loss')
         return {}
 
     def train(self, mode: bool = True) -> 'LipschitzDistill':

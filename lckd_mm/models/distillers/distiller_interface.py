@@ -1,9 +1,14 @@
+from collections.abc import Iterator
+from typing import Any
+
+import torch
 from mmrazor.models.distillers import ConfigurableDistiller, OFDDistiller
 from mmrazor.models.task_modules import ModuleInputsRecorder, ModuleOutputsRecorder
 from torch import Tensor, nn
 
 from ..recorders import ForwardStop, stop_after_records
 from .mappings import records_of
+from .probe_inputs import list_probe_inputs, make_inputs
 
 
 class DistillerInterface:
@@ -20,6 +25,14 @@ class DistillerInterface:
     def make_teacher_stop(self, teacher: nn.Module) -> ForwardStop | None:
         """Return what ends the teacher's forward pass after its last record; None if it has to run to its end."""
         return None
+
+    def make_random_inputs(self, model: nn.Module) -> Iterator[Any]:
+        """Yield the inputs that a probe of a model tries one after the other, filled with random numbers of seed 0."""
+        for inputs in self._list_probe_inputs(model):
+            yield make_inputs(inputs, model, torch.Generator().manual_seed(0))
+
+    def _list_probe_inputs(self, model: nn.Module) -> list[Any]:
+        return list_probe_inputs(model, None, None, None)
 
     def init_ofd_connectors(self, teacher: nn.Module) -> None:
         """Compute what depends on the loaded weights of the teacher."""

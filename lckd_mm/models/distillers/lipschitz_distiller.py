@@ -20,6 +20,7 @@ from .margins import init_margins
 from .network_probe import NetworkProbe
 from .network_taps import NetworkTaps, Tap, TapOptions, parse_taps
 from .probe import inplace_modules
+from .probe_inputs import list_probe_inputs
 from .record_checks import check_batch_records, check_batch_sizes, check_probe_records, find_nonfinite_tap
 from .tap_adapters import TapAdapters
 from .token_grids import Size
@@ -143,6 +144,9 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
             return None
         records = records_of(self.loss_forward_mappings, from_student=False)
         return self.network_taps[False].forward_stop(teacher, records)
+
+    def _list_probe_inputs(self, model: nn.Module) -> list[Any]:
+        return list_probe_inputs(model, self._probe.size, self._probe.inputs, self._probe.image_size)
 
     def init_ofd_connectors(self, teacher: nn.Module) -> None:
         """Give every OFD connector the margins of its taps, from the teacher's BNs; see :func:`find_margin_bn`."""

@@ -86,8 +86,13 @@ def _as_size(value: Any) -> Size | None:
     return (value[0], value[1]) if isinstance(value, (tuple, list)) and len(value) == 2 else None
 
 
-def make_inputs(inputs: Any, model: nn.Module) -> Any:
+def make_inputs(inputs: Any, model: nn.Module, generator: torch.Generator | None = None) -> Any:
     """Return black images, batches of one, of the given shapes, with the data type and the device of the model.
+
+    Args:
+        inputs (Any): Nested structure of shapes.
+        model (nn.Module): The network.
+        generator (torch.Generator, optional): Draws images of normally distributed values instead. Defaults to None.
 
     Example:
         >>> made = make_inputs(dict(rgb=(3, 8, 8), depth=(1, 8, 8)), nn.Conv2d(3, 1, 1))
@@ -100,10 +105,12 @@ def make_inputs(inputs: Any, model: nn.Module) -> Any:
     if isinstance(inputs, str):
         return inputs
     if _is_shape(inputs):
+        if generator is not None:
+            return torch.randn(1, *inputs, generator=generator).to(parameter)
         return torch.zeros(1, *inputs, dtype=parameter.dtype, device=parameter.device)
     if isinstance(inputs, Mapping):
-        return {name: make_inputs(value, model) for name, value in inputs.items()}
-    return [make_inputs(value, model) for value in inputs]
+        return {name: make_inputs(value, model, generator) for name, value in inputs.items()}
+    return [make_inputs(value, model, generator) for value in inputs]
 
 
 def resize_inputs(inputs: Any, size: Size) -> Any:

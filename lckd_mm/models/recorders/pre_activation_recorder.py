@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -112,6 +113,13 @@ class PreActivationRecorder(ModuleOutputsRecorder):
     def overwritten(self) -> bool:
         """Return whether an in-place operation has changed a record since it was stored."""
         return any(v is not None and r._version != v for r, v in zip(self.data_buffer, self._versions))
+
+    def convert_records(self, convert: Callable[[Any], Any]) -> None:
+        """Replace each record by a function of it; an overwritten record stays, so that it is reported."""
+        for index, (record, version) in enumerate(zip(self.data_buffer, self._versions)):
+            if version is None or record._version == version:
+                self.data_buffer[index] = converted = convert(record)
+                self._versions[index] = None if version is None else converted._version
 
     def reset_data_buffer(self) -> None:
         """Clear the recorded tensors."""

@@ -5,7 +5,7 @@ from .image_size import get_image_size
 from .padding import compute_valid_ratios, record_valid_shapes
 from .pixels import make_pixel_conversion
 from .published import published_checkpoint
-from .teacher import initialize_teacher, load_teacher
+from .teacher import initialize_teacher, load_teacher, warn_if_teacher_is_smaller
 
 __all__ = [
     'build_model',
@@ -21,4 +21,5 @@ __all__ = [
     'published_checkpoint',
     'read_config',
     'record_valid_shapes',
+    'warn_if_teacher_is_smaller',
 ]

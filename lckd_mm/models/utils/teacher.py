@@ -1,5 +1,6 @@
 """Loading of the teacher's checkpoint."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,17 @@ def load_teacher(teacher: nn.Module, checkpoint: str) -> None:
     """
     state = _read_file(checkpoint)
     _load_state(teacher, select_student(state) if has_student(state) else state, checkpoint)
+
+
+def warn_if_teacher_is_smaller(student: nn.Module, teacher: nn.Module) -> None:
+    """Warn if the teacher has fewer parameters than the student."""
+    sizes = [sum(parameter.numel() for parameter in model.parameters()) for model in (student, teacher)]
+    if sizes[1] < sizes[0]:
+        print_log(
+            f'The teacher has {sizes[1]} parameters and the student {sizes[0]}: are `teacher` and `architecture` exchanged?',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _load_state(teacher: nn.Module, state: Mapping[str, Tensor], checkpoint: str) -> None:
