@@ -24,7 +24,7 @@ from rich.console import Console
 from lckd_mm.analysis.benchmark import describe_run, write_report
 from lckd_mm.analysis.benchmark_contenders import PAIRS, STEPS
 from lckd_mm.analysis.benchmark_rounds import Limits
-from lckd_mm.analysis.benchmark_step import Settings, measure_pair
+from lckd_mm.analysis.benchmark_step import Measurement, Settings, measure_pair
 from lckd_mm.analysis.benchmark_step_report import plot_steps, report_lines
 
 from .parser import VerbParser
@@ -49,20 +49,19 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     limits = Limits(args.rounds, args.minutes, args.width, args.warmup)
     settings = Settings(args.device, args.amp, args.tf32, size, args.images, tuple(args.steps), limits)
     header = describe_run('Training steps', args.device, settings.precision, parser.command_line(arguments))
-    results = {}
+    results: dict[str, Measurement] = {}
+    lines, record = [header['title']], dict(header, size=args.size, images=args.images, pairs={})
     # mmengine lists every initialized parameter.
     with quiet(), Console(stderr=True).status('') as status:
         for pair in args.pairs:
             results[pair] = measure_pair(pair, settings, status.update)
-    lines = [header['title']]
-    for pair, measurement in results.items():
-        lines += ['', *report_lines(pair, measurement)]
-    pairs = {pair: dataclasses.asdict(measurement) for pair, measurement in results.items()}
-    record = dict(header, size=args.size, images=args.images, pairs=pairs)
+            lines += ['', *report_lines(pair, results[pair])]
+            record['pairs'][pair] = dataclasses.asdict(results[pair])
+            if args.out:
+                # The result of a pair is kept if a later one is interrupted.
+                write_report(args.out, record, lines)
+                plot_steps(results, args.out / 'benchmark.png', header['title'])
     print(json.dumps(record) if args.json else '\n'.join(lines))
-    if args.out:
-        write_report(args.out, record, lines)
-        plot_steps(results, args.out / 'benchmark.png', header['title'])
 
 
 def make_parser(prog: str | None = None) -> VerbParser:

@@ -19,7 +19,7 @@ from lckd_mm.analysis.benchmark_rounds import Limits, estimate_ratio, measure_ro
 from lckd_mm.analysis.benchmark_spectral import exact_norms
 from lckd_mm.analysis.benchmark_spectral_cases import SHAPES, Settings, make_maps
 from lckd_mm.analysis.benchmark_spectral_report import report_lines
-from lckd_mm.analysis.benchmark_step import tf32_allowed
+from lckd_mm.analysis.benchmark_step import Measurement, tf32_allowed
 from lckd_mm.analysis.lanczos_error import make_chebyshev_maps
 from lckd_mm.analysis.operations import SYNCHRONIZATIONS, count_operations
 from lckd_mm.analysis.published import published_spectral_norm
@@ -186,6 +186,21 @@ def test_step_benchmark_measures_a_detector(capsys: pytest.CaptureFixture) -> No
     record = json.loads(capsys.readouterr().out)
     assert 'teacher forward' in record['pairs']['faster_rcnn']['seconds']
     assert 'TF32' in record['title']
+
+
+def test_an_interrupted_step_benchmark_keeps_the_pairs_that_are_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(pair: str, *_: object) -> Measurement:
+        if pair == 'classifier':
+            raise KeyboardInterrupt
+        counts = dict.fromkeys(STEPS, 1)
+        return Measurement({name: [1.0, 2.0] for name in STEPS}, counts, counts, counts)
+
+    monkeypatch.setattr(step_verb, 'measure_pair', measure)
+    with pytest.raises(KeyboardInterrupt):
+        step_verb.main(['--pairs', 'faster_rcnn', 'classifier', '--out', str(tmp_path)])
+    assert set(json.loads((tmp_path / 'benchmark.json').read_text())['pairs']) == {'faster_rcnn'}
 
 
 @pytest.mark.parametrize('is_allowed', [True, False])
