@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from lckd_mm.analysis.benchmark import describe_run, write_report
 from lckd_mm.analysis.benchmark_growth import measure_growth
@@ -20,6 +19,7 @@ from lckd_mm.analysis.benchmark_growth_cases import GRIDS
 from lckd_mm.analysis.benchmark_growth_report import plot_growth, report_lines
 
 from .parser import VerbParser
+from .status import show_status
 
 EXAMPLES = {
     'all sizes, with report and plot': '{prog} --out work_dirs/benchmark_growth',
@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = parser.parse(arguments)
     header = describe_run('Growth of the Lipschitz loss', args.device, 'float32', parser.command_line(arguments))
     grid = GRIDS['quick' if args.quick else args.device]
-    with Console(stderr=True).status('') as status:
-        rows = measure_growth(grid, args.device, args.repeats, status.update)
+    with show_status() as update:
+        rows = measure_growth(grid, args.device, args.repeats, update)
     record = dict(header, rows=rows)
     lines = [header['title'], '', *report_lines(rows)]
     print(json.dumps(record) if args.json else '\n'.join(lines))

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from lckd_mm.analysis.benchmark import describe_run, write_report
 from lckd_mm.analysis.benchmark_runs import KINDS, Experiment, measure_runs, plan_runs
@@ -27,6 +26,7 @@ from lckd_mm.errors import ConfigValueError
 
 from .parser import VerbParser
 from .quiet import quiet
+from .status import show_status
 
 DEMONSTRATION = ('lckd_mm::demo/resnet_w4_digits.py', 'lckd_mm::demo/lckd_resnet_w16_w4_digits.py')
 EXAMPLES = {
@@ -59,14 +59,14 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     experiment = Experiment(baseline, distillation, options, args.teacher_ckpt)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     header = describe_run(f'Whole trainings, {distillation}', device, 'float32', parser.command_line(arguments))
-    with quiet(), Console(stderr=True).status('making the data and the teacher') as status:
+    with quiet(), show_status('making the data and the teacher') as update:
         if args.configs is None:
             # Needs scikit-learn, which nothing else does.
             from lckd_mm.datasets import make_digit_scenes
 
             make_digit_scenes('data/digits_voc', progress=False)
         runs = {kind: run for kind, run in plan_runs(experiment, args.work_dir).items() if kind in args.kinds}
-        times = measure_runs(runs, args.rounds, args.work_dir, status.update)
+        times = measure_runs(runs, args.rounds, args.work_dir, update)
     lines = [header['title'], '', *report_lines(times)]
     commands = {kind: ['train', config, '--cfg-options', *overrides] for kind, (config, overrides) in runs.items()}
     seconds = {kind: [dataclasses.asdict(run) for run in rounds] for kind, rounds in times.items()}

@@ -14,8 +14,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from lckd_mm.analysis.benchmark import describe_machine, describe_run, write_report
 from lckd_mm.analysis.benchmark_contenders import PAIRS
 from lckd_mm.analysis.benchmark_rounds import Limits
@@ -25,6 +23,7 @@ from lckd_mm.errors import ConfigValueError
 
 from .parser import VerbParser
 from .quiet import quiet
+from .status import show_status
 
 EXAMPLES = {
     'two processes, with report': '{prog} --out work_dirs/benchmark_scaling',
@@ -55,8 +54,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     count = f'{threads} thread' + ('s' if threads > 1 else '')
     machine = f'{describe_machine("cpu").rpartition(",")[0]}, {num_cores} logical cores, {count} per process'
     header = describe_run(PAIRS[args.pair], 'cpu', 'float32', parser.command_line(arguments), machine)
-    with quiet(), Console(stderr=True).status('') as status:
-        scaling = measure_scaling(settings, status.update)
+    with quiet(), show_status() as update:
+        scaling = measure_scaling(settings, update)
     lines = [header['title'], '', *report_lines(scaling)]
     record = dict(header, scaling=dataclasses.asdict(scaling))
     print(json.dumps(record) if args.json else '\n'.join(lines))

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from lckd_mm.analysis.benchmark import describe_run, write_report
 from lckd_mm.analysis.benchmark_contenders import PAIRS, STEPS
@@ -29,6 +28,7 @@ from lckd_mm.analysis.benchmark_step_report import plot_steps, report_lines
 
 from .parser import VerbParser
 from .quiet import quiet
+from .status import show_status
 
 EXAMPLES = {
     'all pairs, with report and plot': '{prog} --out work_dirs/benchmark_step',
@@ -52,9 +52,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     results: dict[str, Measurement] = {}
     lines, record = [header['title']], dict(header, size=args.size, images=args.images, pairs={})
     # mmengine lists every initialized parameter.
-    with quiet(), Console(stderr=True).status('') as status:
+    with quiet(), show_status() as update:
         for pair in args.pairs:
-            results[pair] = measure_pair(pair, settings, status.update)
+            results[pair] = measure_pair(pair, settings, update)
             lines += ['', *report_lines(pair, results[pair])]
             record['pairs'][pair] = dataclasses.asdict(results[pair])
             if args.out:

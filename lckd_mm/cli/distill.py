@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.model import BaseModel
-from rich.console import Console
 
 from lckd_mm.analysis.distill_config import write_config
 from lckd_mm.analysis.distill_measure import Inspection, inspect_distillation
@@ -42,6 +41,7 @@ from .options_action import OptionsAction
 from .parser import VerbParser
 from .quiet import quiet
 from .signals import terminated_like_interrupted
+from .status import show_status
 
 EXAMPLES = {
     'a student of the bundled demonstration, whose data set tools/dataset_converters/make_demo_set.py makes': (
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if not args.write_config:
         _check_results(args, work_dir)
     config = args.write_config or work_dir.with_name(f'{work_dir.name}.py')
-    with quiet(), Console(stderr=True).status('finding the layers of both models'):
+    with quiet(), show_status('finding the layers of both models'):
         plan, student, teacher = make_plan(request)
         if not args.write_config:
             load_teacher(teacher, request.checkpoint)
