@@ -61,6 +61,15 @@ def write_record(folder: Path, name: str, **content: object) -> None:
     (folder / f'{name}.json').write_text(json.dumps(dict(HEADER, **content)))
 
 
+RESULTS = [*(ROOT / 'docs/results').glob('*.json*'), *(ROOT / 'configs').rglob('results_*.json')]
+
+
+@pytest.mark.parametrize('path', RESULTS, ids=lambda path: path.name)
+def test_results_contain_no_path_of_a_machine(path: Path) -> None:
+    found = re.findall(r'(?<![\w.:/-])/[\w.-]+/[\w./-]+', path.read_text(encoding='utf-8'))
+    assert not found[:3]
+
+
 def test_tables_of_the_spectral_norm_are_written_from_their_file(tmp_path: Path) -> None:
     script = runpy.run_path(str(ROOT / 'tools/dev/update_performance.py'))
     page = script['PAGE'].read_text(encoding='utf-8')

@@ -9,15 +9,13 @@ medians, over the larger half of the sizes, where the constant cost of the calls
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-
-import torch
 
 from lckd_mm.analysis.benchmark import describe_run, write_report
 from lckd_mm.analysis.benchmark_growth import measure_growth
 from lckd_mm.analysis.benchmark_growth_cases import GRIDS
 from lckd_mm.analysis.benchmark_growth_report import plot_growth, report_lines
 
+from .benchmark_options import add_device, add_output
 from .parser import VerbParser
 from .status import show_status
 
@@ -58,16 +56,8 @@ def make_parser(prog: str | None = None) -> VerbParser:
         VerbParser: The parser.
     """
     parser = VerbParser(prog, __doc__, EXAMPLES)
-    parser.add_argument(
-        '--device',
-        choices=('cpu', 'cuda'),
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='device of the maps, which are larger on a GPU (default: cuda where torch sees a GPU)',
-    )
+    add_device(parser, 'the maps, which are larger on a GPU')
     parser.add_argument('--repeats', type=int, default=30, metavar='NUMBER', help='number of rounds (default: 30)')
     parser.add_argument('--quick', action='store_true', help='few and small sizes, for a check of the tool')
-    parser.add_argument(
-        '--out', type=Path, metavar='DIR', help='folder for benchmark.json, benchmark.md and benchmark.png'
-    )
-    parser.add_argument('--json', action='store_true', help='print JSON instead of the table')
+    add_output(parser)
     return parser

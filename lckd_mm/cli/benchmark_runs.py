@@ -24,7 +24,8 @@ from lckd_mm.analysis.benchmark_runs import KINDS, Experiment, measure_runs, pla
 from lckd_mm.analysis.benchmark_runs_report import report_lines
 from lckd_mm.errors import ConfigValueError
 
-from .parser import VerbParser
+from .benchmark_options import add_output
+from .parser import VerbParser, shorten_path
 from .quiet import quiet
 from .status import show_status
 
@@ -68,7 +69,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         runs = {kind: run for kind, run in plan_runs(experiment, args.work_dir).items() if kind in args.kinds}
         times = measure_runs(runs, args.rounds, args.work_dir, update)
     lines = [header['title'], '', *report_lines(times)]
-    commands = {kind: ['train', config, '--cfg-options', *overrides] for kind, (config, overrides) in runs.items()}
+    commands = {
+        kind: ['train', *map(shorten_path, (config, '--cfg-options', *overrides))]
+        for kind, (config, overrides) in runs.items()
+    }
     seconds = {kind: [dataclasses.asdict(run) for run in rounds] for kind, rounds in times.items()}
     record = dict(header, commands=commands, runs=seconds)
     print(json.dumps(record) if args.json else '\n'.join(lines))
@@ -121,6 +125,5 @@ def make_parser(prog: str | None = None) -> VerbParser:
         metavar='DIR',
         help='folder of the teacher and of the present training (default: work_dirs/benchmark_runs)',
     )
-    parser.add_argument('--out', type=Path, metavar='DIR', help='folder for benchmark.json and benchmark.md')
-    parser.add_argument('--json', action='store_true', help='print JSON instead of the tables')
+    add_output(parser, 'benchmark.json and benchmark.md')
     return parser

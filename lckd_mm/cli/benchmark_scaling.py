@@ -12,15 +12,14 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from lckd_mm.analysis.benchmark import describe_machine, describe_run, write_report
 from lckd_mm.analysis.benchmark_contenders import PAIRS
-from lckd_mm.analysis.benchmark_rounds import Limits
 from lckd_mm.analysis.benchmark_scaling import Settings, measure_scaling
 from lckd_mm.analysis.benchmark_scaling_report import report_lines
 from lckd_mm.errors import ConfigValueError
 
+from .benchmark_options import add_limits, add_output, add_size, read_limits
 from .parser import VerbParser
 from .quiet import quiet
 from .status import show_status
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     threads = args.threads if args.threads is not None else max(num_cores // args.processes, 1)
     if threads < 1:
         raise ConfigValueError(f'--threads {threads} is not a number of threads: use 1 or more.')
-    limits = Limits(args.rounds, args.minutes, args.width, args.warmup)
+    limits = read_limits(args)
     settings = Settings(args.pair, args.processes, threads, args.images, (args.size[0], args.size[1]), limits)
     count = f'{threads} thread' + ('s' if threads > 1 else '')
     machine = f'{describe_machine("cpu").rpartition(",")[0]}, {num_cores} logical cores, {count} per process'
@@ -86,34 +85,7 @@ def make_parser(prog: str | None = None) -> VerbParser:
     parser.add_argument(
         '--images', type=int, default=8, metavar='NUMBER', help='number of images of each process (default: 8)'
     )
-    parser.add_argument(
-        '--size',
-        nargs=2,
-        type=int,
-        default=(384, 512),
-        metavar=('HEIGHT', 'WIDTH'),
-        help='size of the images of the detector in pixels (default: 384 512)',
-    )
-    parser.add_argument(
-        '--rounds', type=int, default=5, metavar='NUMBER', help='smallest number of rounds (default: 5)'
-    )
-    parser.add_argument(
-        '--width',
-        type=float,
-        default=0.02,
-        metavar='SHARE',
-        help='measure until the interval of both efficiencies is narrower than this share of it (default: 0.02)',
-    )
-    parser.add_argument(
-        '--minutes',
-        type=float,
-        default=3.0,
-        metavar='NUMBER',
-        help='time after which no further round starts, once there are enough (default: 3)',
-    )
-    parser.add_argument(
-        '--warmup', type=int, default=1, metavar='NUMBER', help='number of rounds before the measurements (default: 1)'
-    )
-    parser.add_argument('--out', type=Path, metavar='DIR', help='folder for benchmark.json and benchmark.md')
-    parser.add_argument('--json', action='store_true', help='print JSON instead of the table')
+    add_size(parser)
+    add_limits(parser, rounds=5, minutes=3.0)
+    add_output(parser, 'benchmark.json and benchmark.md')
     return parser

@@ -10,7 +10,6 @@ All columns take turns in each round. Ratios are geometric means over the rounds
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -20,6 +19,7 @@ from lckd_mm.analysis.benchmark_spectral import measure_constants, measure_shape
 from lckd_mm.analysis.benchmark_spectral_cases import IMPLEMENTATIONS, SHAPES, Settings, select_shapes
 from lckd_mm.analysis.benchmark_spectral_report import median_total, plot_times, report_lines
 
+from .benchmark_options import add_device, add_output
 from .parser import VerbParser
 
 EXAMPLES = {
@@ -63,12 +63,7 @@ def make_parser(prog: str | None = None) -> VerbParser:
         VerbParser: The parser.
     """
     parser = VerbParser(prog, __doc__, EXAMPLES)
-    parser.add_argument(
-        '--device',
-        choices=('cpu', 'cuda'),
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='device of the maps (default: cuda where torch sees a GPU)',
-    )
+    add_device(parser, 'the maps')
     parser.add_argument(
         '--dtype',
         choices=('float32', 'float16', 'bfloat16'),
@@ -92,10 +87,7 @@ def make_parser(prog: str | None = None) -> VerbParser:
         help='time limit for the rounds of one column of one row, of which five are measured in any case (default: 6)',
     )
     parser.add_argument('--no-memory', action='store_true', help='do not measure the working memory')
-    parser.add_argument(
-        '--out', type=Path, metavar='DIR', help='folder for benchmark.json, benchmark.md and benchmark.png'
-    )
-    parser.add_argument('--json', action='store_true', help='print JSON instead of the tables')
+    add_output(parser)
     parser.add_argument('--constants', action='store_true', help='print the constants of the cost model and exit')
     return parser
 

@@ -16,16 +16,13 @@ memory in addition to the model and the batch. Operations and synchronizations a
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
-
-import torch
 
 from lckd_mm.analysis.benchmark import describe_run, write_report
 from lckd_mm.analysis.benchmark_contenders import PAIRS, STEPS
-from lckd_mm.analysis.benchmark_rounds import Limits
 from lckd_mm.analysis.benchmark_step import Measurement, Settings, measure_pair
 from lckd_mm.analysis.benchmark_step_report import plot_steps, report_lines
 
+from .benchmark_options import add_device, add_limits, add_output, add_size, read_limits
 from .parser import VerbParser
 from .quiet import quiet
 from .status import show_status
@@ -46,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser = make_parser(prog)
     args = parser.parse(arguments)
     size = (args.size[0], args.size[1])
-    limits = Limits(args.rounds, args.minutes, args.width, args.warmup)
+    limits = read_limits(args)
     settings = Settings(args.device, args.amp, args.tf32, size, args.images, tuple(args.steps), limits)
     header = describe_run('Training steps', args.device, settings.precision, parser.command_line(arguments))
     results: dict[str, Measurement] = {}
@@ -77,26 +74,14 @@ def make_parser(prog: str | None = None) -> VerbParser:
     parser.add_argument(
         '--pairs', nargs='+', choices=tuple(PAIRS), default=tuple(PAIRS), help='student and teacher (default: all)'
     )
-    parser.add_argument(
-        '--device',
-        choices=('cpu', 'cuda'),
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='device of the models (default: cuda where torch sees a GPU)',
-    )
+    add_device(parser, 'the models')
     parser.add_argument(
         '--amp', choices=('float16', 'bfloat16'), help='data type under autocast (default: float32 without autocast)'
     )
     parser.add_argument(
         '--tf32', action='store_true', help='let a GPU round the factors of float32 products to TF32 (default: exact)'
     )
-    parser.add_argument(
-        '--size',
-        nargs=2,
-        type=int,
-        default=(384, 512),
-        metavar=('HEIGHT', 'WIDTH'),
-        help='size of the two images of the detector in pixels (default: 384 512)',
-    )
+    add_size(parser)
     parser.add_argument(
         '--images',
         type=int,
@@ -105,32 +90,6 @@ def make_parser(prog: str | None = None) -> VerbParser:
         help='number of images of 224 x 224 pixels of the classifier (default: 16)',
     )
     parser.add_argument('--steps', nargs='+', choices=STEPS, default=STEPS, help='the steps to measure (default: all)')
-    parser.add_argument(
-        '--rounds', type=int, default=30, metavar='NUMBER', help='smallest number of rounds (default: 30)'
-    )
-    parser.add_argument(
-        '--width',
-        type=float,
-        default=0.02,
-        metavar='SHARE',
-        help='measure until the interval of each ratio is narrower than this share of it (default: 0.02)',
-    )
-    parser.add_argument(
-        '--minutes',
-        type=float,
-        default=20.0,
-        metavar='NUMBER',
-        help='time per pair after which no further round starts, once there are enough (default: 20)',
-    )
-    parser.add_argument(
-        '--warmup',
-        type=int,
-        default=1,
-        metavar='NUMBER',
-        help='number of rounds before the measurements (default: 1)',
-    )
-    parser.add_argument(
-        '--out', type=Path, metavar='DIR', help='folder for benchmark.json, benchmark.md and benchmark.png'
-    )
-    parser.add_argument('--json', action='store_true', help='print JSON instead of the tables')
+    add_limits(parser, rounds=30, minutes=20.0)
+    add_output(parser)
     return parser

@@ -4,11 +4,29 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from lckd_mm.errors import unknown_name
 
 from .entry import is_first_report
+
+
+def shorten_path(argument: str) -> str:
+    """Return an argument for a published record: of an absolute path, which belongs to one machine, the last part only.
+
+    Args:
+        argument (str): An argument, ``KEY=VALUE`` for example.
+
+    Returns:
+        str: The argument; relative paths and URLs are unchanged.
+
+    Example:
+        >>> shorten_path('/data/runs/first'), shorten_path('model.teacher_ckpt=/data/teacher.pth'), shorten_path('work_dirs/run')
+        ('first', 'model.teacher_ckpt=teacher.pth', 'work_dirs/run')
+    """
+    key, is_option, value = argument.rpartition('=')
+    return f'{key}{is_option}{Path(value).name if Path(value).is_absolute() else value}'
 
 
 class VerbParser(argparse.ArgumentParser):
@@ -64,13 +82,17 @@ class VerbParser(argparse.ArgumentParser):
             arguments (Sequence[str], optional): The arguments. Defaults to None, those of the process.
 
         Returns:
-            str: Program and arguments, quoted for a shell.
+            str: Program and arguments, quoted for a shell; of absolute paths the last part, see :func:`shorten_path`.
 
         Example:
             >>> VerbParser('python steps.py').command_line(['--steps', 'LCKD with PKD'])
             "python steps.py --steps 'LCKD with PKD'"
+            >>> VerbParser('python /srv/tools/steps.py').command_line(['--out', '/srv/runs/steps'])
+            'python steps.py --out steps'
         """
-        return ' '.join([self.prog, *map(shlex.quote, sys.argv[1:] if arguments is None else arguments)])
+        given = sys.argv[1:] if arguments is None else arguments
+        program = map(shorten_path, self.prog.split())
+        return ' '.join([*program, *(shlex.quote(shorten_path(argument)) for argument in given)])
 
     def error(self, message: str) -> NoReturn:
         """End the process with one sentence; the base class prints the usage as well.

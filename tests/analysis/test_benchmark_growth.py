@@ -49,7 +49,7 @@ def test_peak_memory_contains_the_gradients_of_the_students_maps_and_is_linear_i
 
 def test_growth_benchmark_writes_a_report_a_plot_and_where_the_figures_are_from(result: Result) -> None:
     record, output, folder = result
-    assert record['command'] == f'growth --quick --repeats 2 --device cpu --out {folder}'
+    assert record['command'] == f'growth --quick --repeats 2 --device cpu --out {folder.name}'
     assert {'title', 'date', 'commit', 'is_dirty', 'versions', 'machine'} <= record.keys()
     assert output == (folder / 'benchmark.md').read_text()
     assert '| channels C1 = C2 | B = 2, N = 6², 2 pairs | 16, 32 |' in output

@@ -58,7 +58,7 @@ class RunTimeHook(Hook):
             data_batch (Any): The batch.
         """
         self._end('data_loading')
-        self._num_images += len(data_batch['data_samples'])
+        self._num_images += len(data_batch['data_samples' if 'data_samples' in data_batch else 'inputs'])
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None

@@ -2,14 +2,17 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmcv.cnn.bricks.wrappers import Conv2d
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..utils.tensors import find_tensors
 
 Pair = tuple[nn.Conv2d, _BatchNorm]
 
@@ -112,27 +115,7 @@ def fold(conv: nn.Conv2d, bn: _BatchNorm) -> tuple[Tensor, Tensor]:
         >>> torch.allclose(nn.functional.conv2d(x, *fold(conv, bn)), bn(conv(x)), atol=1e-6)
         True
     """
-    statistics: Any = (bn.running_mean, bn.running_var)
-    mean, variance = (value.double() for value in statistics)
-    scale = (variance + bn.eps).rsqrt()
-    if bn.weight is not None:
-        scale = scale * bn.weight.double()
-    bias = -mean if conv.bias is None else conv.bias.double() - mean
-    bias = bias * scale + (0 if bn.bias is None else bn.bias.double())
-    weight = conv.weight.double() * scale.view(-1, 1, 1, 1)
+    tensors = (conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.weight, bn.bias)
+    w, b, mean, variance, gamma, beta = (None if t is None else t.double() for t in tensors)
+    weight, bias = fuse_conv_bn_weights(w, b, mean, variance, bn.eps, gamma, beta)  # type: ignore[arg-type]  # None is accepted
     return weight.to(conv.weight.dtype), bias.to(conv.weight.dtype)
-
-
-def find_tensors(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors of nested sequences and dicts.
-
-    Example:
-        >>> import torch
-        >>> [tensor.item() for tensor in find_tensors([torch.tensor(1), dict(a=(torch.tensor(2), 'b'))])]
-        [1, 2]
-    """
-    if isinstance(value, Tensor):
-        yield value
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    for item in items:
-        yield from find_tensors(item)

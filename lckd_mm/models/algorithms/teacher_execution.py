@@ -12,7 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lckd_mm.errors import ConfigTypeError, ConfigValueError, unknown_name
 
-from .folded_bn import ConvolutionTrace, Pair, find_tensors, fold, is_plain
+from ..utils.tensors import find_tensors
+from .folded_bn import ConvolutionTrace, Pair, fold, is_plain
 
 PRECISIONS = ('bfloat16', 'float16')
 # The largest root mean square of the change of a recorded map by an exact mode, as a share of that of the map.

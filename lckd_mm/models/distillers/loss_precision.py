@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..interfaces import accepts_half_precision
+from ..utils.tensors import find_tensors
 
 __all__ = ['compute_in_float32']
 
@@ -31,7 +32,7 @@ def compute_in_float32(loss: nn.Module, arguments: Mapping[str, Any]) -> Tensor:
         >>> compute_in_float32(nn.L1Loss(), dict(input=maps[0], target=maps[1])).dtype
         torch.float32
     """
-    device_type = next((value.device.type for value in _tensors(arguments)), 'cpu')
+    device_type = next((value.device.type for value in find_tensors(arguments)), 'cpu')
     with torch.autocast(device_type, enabled=False):
         return loss(**(arguments if accepts_half_precision(loss) else _to_float32(arguments)))
 
@@ -44,10 +45,3 @@ def _to_float32(value: Any) -> Any:
         return {key: _to_float32(item) for key, item in value.items()}
     # Losses take any sequence, whereas a named tuple cannot be built from one.
     return [_to_float32(item) for item in value] if isinstance(value, (tuple, list)) else value
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
-    return [tensor for item in items for tensor in _tensors(item)]

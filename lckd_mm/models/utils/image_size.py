@@ -1,9 +1,8 @@
 """The size of the images of a batch."""
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
+from .tensors import find_tensors
 
 
 def get_image_size(batch_inputs: Any) -> tuple[int, int] | None:
@@ -21,16 +20,5 @@ def get_image_size(batch_inputs: Any) -> tuple[int, int] | None:
         >>> get_image_size(image), get_image_size(dict(rgb=image, depth=image[:, :1])), get_image_size([image, image.mT])
         ((32, 48), (32, 48), None)
     """
-    sizes = {(tensor.shape[2], tensor.shape[3]) for tensor in _tensors(batch_inputs) if tensor.dim() == 4}
+    sizes = {(tensor.shape[2], tensor.shape[3]) for tensor in find_tensors(batch_inputs) if tensor.dim() == 4}
     return sizes.pop() if len(sizes) == 1 else None
-
-
-def _tensors(inputs: Any) -> Iterator[Tensor]:
-    if isinstance(inputs, Tensor):
-        yield inputs
-    elif isinstance(inputs, Mapping):
-        for value in inputs.values():
-            yield from _tensors(value)
-    elif isinstance(inputs, (tuple, list)):
-        for value in inputs:
-            yield from _tensors(value)
