@@ -4,8 +4,8 @@ All formulations give the same values and gradients. They differ in two decision
 
 - A product with :math:`T = F_1 F_2^\top / N` is either *factored* or uses the *materialized* T. A factored product costs
   2 N (C1 + C2) flops and reads both maps. T costs 2 N C1 C2 flops once; each product then reads C1 C2 numbers.
-- The batch is processed in *chunks* of images. While the maps of a chunk fit into the cache, only the first product
-  waits for memory. Each chunk also pays for its tensor operations, which dominates where maps are small.
+- The batch is processed in *chunks* of images. From the second product on, only what does not fit into the cache is read
+  from memory. Each chunk also pays for its tensor operations, which dominates where maps are small.
 
 The cost model adds bytes / bandwidth, flops / rate, and the number of tensor operations times their cost. The plan with
 the lowest estimate is used.
@@ -23,7 +23,7 @@ class DeviceProfile:
     """Performance figures of a device.
 
     Attributes:
-        cache_bytes: Size of the cache. Maps of a chunk that fit are read at ``cache_bandwidth`` from the second product on.
+        cache_bytes: Bytes of a chunk that are read at ``cache_bandwidth``, the others at ``memory_bandwidth``.
         cache_bandwidth: Bytes per second of a batched vector-matrix product whose matrices are in the cache.
         memory_bandwidth: Bytes per second of the same product with the matrices in memory.
         flops: Floating-point operations per second while T is materialized.
@@ -37,12 +37,13 @@ class DeviceProfile:
     seconds_per_call: float
 
 
-# CPU: measured on 2 cores of an AMD EPYC (Zen 3, 32 MB of shared L3) with
-# `tools/analysis_tools/benchmark_spectral.py --constants`, which prints the figures of any machine.
+# CPU: measured on 2 cores of an AMD EPYC (Zen 3, 32 MB of L3, shared with other machines). Bandwidth and calls are those of
+# `tools/analysis_tools/benchmark_spectral.py --constants`. The share of the cache and the rate of T are those whose choices are fastest
+# on 27 shapes, each measured with up to 13 sizes of chunks. `tools/analysis_tools/benchmark_plans.py` compares the choices with all plans.
 # CUDA: from the data sheet of an H200 and the usual cost of a kernel launch, not measured. A GPU processes whole batches, and all pairs
 # of both networks at a time (joint_lanczos.py).
 DEVICE_PROFILES = {
-    'cpu': DeviceProfile(20e6, 45e9, 25e9, 100e9, 8e-6),
+    'cpu': DeviceProfile(8e6, 45e9, 19e9, 75e9, 10e-6),
     'cuda': DeviceProfile(4e9, 4e12, 4e12, 50e12, 6e-6),
 }
 
@@ -161,8 +162,9 @@ def _product_seconds(
 
 
 def _read_seconds(device: DeviceProfile, num_bytes: float, num_reads: int) -> float:
-    bandwidth = device.cache_bandwidth if num_bytes <= device.cache_bytes else device.memory_bandwidth
-    return num_bytes * num_reads / bandwidth
+    cached_bytes = min(num_bytes, device.cache_bytes)
+    seconds = cached_bytes / device.cache_bandwidth + (num_bytes - cached_bytes) / device.memory_bandwidth
+    return seconds * num_reads
 
 
 def describe(plan: Plan) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lckd_mm.analysis import (
     benchmark_growth_report,
+    benchmark_plans,
     benchmark_runs_report,
     benchmark_scaling_report,
     benchmark_spectral_report,
@@ -54,6 +55,18 @@ def describe_spectral(record: Record) -> list[str]:
         list[str]: The lines in Markdown.
     """
     return [describe_origin(record), '', *benchmark_spectral_report.report_lines(record['rows'], record['columns'])]
+
+
+def describe_plans(record: Record) -> list[str]:
+    """Return the table of the plans.
+
+    Args:
+        record (dict): The content of their JSON file.
+
+    Returns:
+        list[str]: The lines in Markdown.
+    """
+    return [describe_origin(record), '', *benchmark_plans.report_lines(record['rows'])]
 
 
 def describe_growth(record: Record) -> list[str]:
@@ -126,6 +139,7 @@ def plot_growth(record: Record, path: Path) -> None:
 
 SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     'benchmark_spectral': describe_spectral,
+    'benchmark_plans': describe_plans,
     'benchmark_growth': describe_growth,
     'benchmark_step': describe_steps,
     'benchmark_runs': describe_runs,
