@@ -142,6 +142,7 @@ SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     'benchmark_plans': describe_plans,
     'benchmark_growth': describe_growth,
     'benchmark_step': describe_steps,
+    'benchmark_step_faster_rcnn': describe_steps,
     'benchmark_runs': describe_runs,
     'benchmark_scaling': describe_scaling,
 }
@@ -149,6 +150,7 @@ PLOTS: dict[str, Callable[[Record, Path], None]] = {
     'benchmark_spectral': plot_spectral,
     'benchmark_growth': plot_growth,
     'benchmark_step': plot_steps,
+    'benchmark_step_faster_rcnn': plot_steps,
 }
 
 
