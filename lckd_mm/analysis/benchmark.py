@@ -4,6 +4,7 @@ import datetime
 import itertools
 import json
 import math
+import os
 import platform
 import statistics
 import time
@@ -122,6 +123,8 @@ def peak_memory(function: Callable[[], object], device: str) -> int:
         before = torch.cuda.memory_allocated()
         function()
         return torch.cuda.max_memory_allocated() - before
+    # The profiler of torch 2.13 prints two lines to standard error for each profile, unless its threshold is high.
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99')
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         result = function()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']

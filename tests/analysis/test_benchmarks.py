@@ -287,3 +287,8 @@ def test_errors_are_printed_and_plotted(
     error_verb.main([str(tmp_path / 'new' / 'error.png')])
     assert 'power: maximum relative error' in capsys.readouterr().out
     assert (tmp_path / 'new' / 'error.png').stat().st_size > 10_000
+
+
+def test_peak_memory_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    peak_memory(lambda: torch.zeros(1), 'cpu')
+    assert 'profiler_start' not in capfd.readouterr().err
