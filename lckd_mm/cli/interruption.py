@@ -9,6 +9,8 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.queues import Queue
+from types import FrameType
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -49,7 +51,7 @@ def reported_end(runner: Runner) -> Iterator[None]:
 
 
 class _InterruptionHook(Hook):
-    """Raises an interrupt again at the next batch, if Python has ignored the first one.
+    """Raises an interrupt at the next batch, if there was none at the signal, or if Python has ignored it.
 
     Python ignores exceptions in destructors, and in what it runs after a fork: when the workers of an epoch are started.
     """
@@ -59,7 +61,7 @@ class _InterruptionHook(Hook):
 
     def _before_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, mode: str = 'train') -> None:
         if self._received:
-            raise KeyboardInterrupt
+            _interrupt()
 
 
 def _release_frames(error: BaseException) -> None:
@@ -100,15 +102,11 @@ def _handled_signals(received: list[int]) -> Iterator[None]:
         yield
         return
 
-    def handle(number: int, frame: object) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        if _FORKS:
-            # Python ignores exceptions during a fork. The next batch raises the interrupt.
-            return
-        # The launcher of the training may send another one while it ends.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt
+        # Python ignores exceptions during a fork. The next batch raises the interrupt.
+        if not _FORKS and not _is_putting(frame):
+            _interrupt()
 
     _PREVIOUS_HANDLERS.update({number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)})
     try:
@@ -116,6 +114,26 @@ def _handled_signals(received: list[int]) -> Iterator[None]:
     finally:
         _restore_handlers()
         _PREVIOUS_HANDLERS.clear()
+
+
+def _interrupt() -> None:
+    # The launcher of the training may send another signal while it ends.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    raise KeyboardInterrupt
+
+
+def _is_putting(frame: FrameType | None) -> bool:
+    """Return whether an object is being put into a queue of a worker, which takes some microseconds.
+
+    An exception between the acquisition of the queue's lock and the block that releases it would leave the queue locked. The end of the
+    workers, which are told by another object, would then wait forever.
+    """
+    while frame is not None:
+        if frame.f_code is Queue.put.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 _PREVIOUS_HANDLERS: dict[int, Any] = {}

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,6 +116,36 @@ def test_a_signal_during_a_fork_ends_the_training_at_the_next_batch(
     assert 'interrupted at iteration 3 by SIGINT' in capsys.readouterr().err
 
 
+class _Interrupting(threading.Condition):
+    """A condition with a signal directly after the acquisition of its lock."""
+
+    def __enter__(self) -> bool:
+        result = super().__enter__()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+
+def test_a_signal_while_a_worker_is_told_its_next_batch_leaves_its_queue_usable(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """A queue that stays locked would keep the end of the workers waiting forever."""
+    queue, states = multiprocessing.Queue(), []
+
+    def put() -> None:
+        original, queue._notempty = queue._notempty, _Interrupting(threading.Lock())
+        try:
+            queue.put(0)
+        finally:
+            states.append(queue._notempty._lock.locked())
+            queue._notempty = original
+
+    with pytest.raises(SystemExit) as end:
+        run_verb(lambda *_: _train(tmp_path, 2, put))
+    assert end.value.code == 143
+    assert states == [False]
+    assert 'interrupted at iteration 3 by SIGTERM' in capsys.readouterr().err
+
+
 def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run_verb(lambda *_: _train(tmp_path, 1, lambda: _raise(ZeroDivisionError())))
@@ -174,7 +205,11 @@ def test_ctrl_c_ends_a_training_with_workers_without_traceback(tmp_path: Path) -
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-        output = process.communicate(timeout=120)[0]
+        try:
+            output = process.communicate(timeout=120)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     assert process.returncode == 130, output[-3000:]
     assert 'Traceback' not in output
     assert re.search(r'interrupted at iteration \d+ by SIGINT; the last checkpoint is \S+epoch_\d+\.pth: ', output)
