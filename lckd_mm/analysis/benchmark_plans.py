@@ -47,7 +47,8 @@ SHAPES: tuple[Shape, ...] = tuple(
         (4, 1024, 33, 2048, 33),
     )
 )
-_MAX_CHUNK_BYTES = 70e6
+# Twice the largest chunk that the cost model considers.
+_MAX_CHUNK_BYTES = 64e6
 _CHUNKS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 

@@ -37,9 +37,10 @@ class DeviceProfile:
     seconds_per_call: float
 
 
-# CPU: measured on 2 cores of an AMD EPYC (Zen 3, 32 MB of L3, shared with other machines). Bandwidth and calls are those of
-# `tools/analysis_tools/benchmark_spectral.py --constants`. The share of the cache and the rate of T are those whose choices are fastest
-# on 27 shapes, each measured with up to 13 sizes of chunks. `tools/analysis_tools/benchmark_plans.py` compares the choices with all plans.
+# CPU: measured on 2 cores of an AMD EPYC (Zen 3, 32 MB of L3, shared with other machines). Bandwidths and calls are near those that
+# `tools/analysis_tools/benchmark_spectral.py --constants` prints. The share of the cache and the rate of T are fitted: on 27 shapes, the
+# chosen plans took 1.046 times as long as the fastest, and those of the best fit of all constants 1.044 times.
+# `tools/analysis_tools/benchmark_plans.py` compares the choices with all plans.
 # CUDA: from the data sheet of an H200 and the usual cost of a kernel launch, not measured. A GPU processes whole batches, and all pairs
 # of both networks at a time (joint_lanczos.py).
 DEVICE_PROFILES = {

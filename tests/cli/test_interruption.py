@@ -117,12 +117,17 @@ def test_a_signal_during_a_fork_ends_the_training_at_the_next_batch(
 
 
 class _Interrupting(threading.Condition):
-    """A condition with a signal directly after the acquisition of its lock."""
+    """A condition with a signal directly after the first acquisition of its lock.
+
+    The thread of the queue and the end of the queue acquire it again, possibly after the training.
+    """
+
+    is_first = True
 
     def __enter__(self) -> bool:
         result = super().__enter__()
-        # The thread that sends the objects acquires it as well, possibly after the test.
-        if threading.current_thread() is threading.main_thread():
+        if self.is_first:
+            self.is_first = False
             os.kill(os.getpid(), signal.SIGTERM)
         return result
 
@@ -134,18 +139,24 @@ def test_a_signal_while_a_worker_is_told_its_next_batch_leaves_its_queue_usable(
     queue, states = multiprocessing.Queue(), []
 
     def put() -> None:
-        original, queue._notempty = queue._notempty, _Interrupting(threading.Lock())
+        queue._notempty = _Interrupting(threading.Lock())
         try:
             queue.put(0)
         finally:
-            states.append(queue._notempty._lock.locked())
-            queue._notempty = original
+            # The thread of the queue may hold the lock for a moment.
+            is_free = queue._notempty.acquire(timeout=10)
+            states.append(is_free)
+            if is_free:
+                queue._notempty.release()
 
     with pytest.raises(SystemExit) as end:
         run_verb(lambda *_: _train(tmp_path, 2, put))
     assert end.value.code == 143
-    assert states == [False]
+    assert states == [True]
+    assert queue.get(timeout=10) == 0
     assert 'interrupted at iteration 3 by SIGTERM' in capsys.readouterr().err
+    queue.close()
+    queue.join_thread()
 
 
 def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:
