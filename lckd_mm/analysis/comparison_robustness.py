@@ -12,6 +12,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lckd_mm.dependencies import find_version
+from lckd_mm.engine.corruptions import UNCORRUPTED
 from lckd_mm.engine.transforms.corrupt_image import PACKAGES, check_imagecorruptions
 from lckd_mm.errors import ConfigFileNotFoundError, ConfigValueError
 
@@ -218,5 +219,6 @@ def _evaluate_run(
     if comparison.robustness.metrics:
         arguments += ['--add-metrics', *comparison.robustness.metrics]
     arguments += ['--corrupted-images', str(store.out / _IMAGES)]
-    arguments += ['--corruptions', *(f'{name}:{severity}' for name, severity in pairs if (name, severity) != CLEAN)]
+    corrupted = [f'{name}:{severity}' for name, severity in pairs if (name, severity) != CLEAN]
+    arguments += ['--corruptions', *(corrupted or [UNCORRUPTED])]
     run_corrupted_test(run.setting.variant.config, checkpoint, folder, arguments, environment, add, stop_at)

@@ -9,11 +9,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmrazor.registry import METRICS
 
+from lckd_mm.engine.corruptions import UNCORRUPTED
 from lckd_mm.engine.transforms.corrupt_image import check_imagecorruptions
 from lckd_mm.errors import ConfigValueError
 from lckd_mm.json_lines import append_json_line
 
-CLEAN = ('none', 0)
+CLEAN = (UNCORRUPTED, 0)
 """Corruption and severity of the evaluation of the images as they are."""
 
 

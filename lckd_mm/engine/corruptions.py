@@ -11,6 +11,9 @@ CORRUPTIONS = (
 )  # fmt: skip
 """The names in imagecorruptions: the 15 corruptions of the benchmark, then four for validation."""
 
+UNCORRUPTED = 'none'
+"""The name of the images as they are."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
 
 # All of the benchmark but glass_blur. Measured CPU time per image, mean of severities 1, 3 and 5, at 32 x 32, 240 x 180 and 320 x 240
@@ -25,7 +28,8 @@ def parse_corruptions(texts: Sequence[str]) -> list[tuple[str, int]]:
     """Parse corruptions with their severities.
 
     Args:
-        texts (Sequence[str]): ``'NAME:SEVERITY'``, or ``'NAME'`` for the severities 1, 3 and 5.
+        texts (Sequence[str]): ``'NAME:SEVERITY'``, or ``'NAME'`` for the severities 1, 3 and 5. None at all stand for 14 of the 15
+            corruptions of the benchmark; ``'none'`` adds no corruption.
 
     Returns:
         list[tuple[str, int]]: Names and severities, each pair once.
@@ -36,9 +40,13 @@ def parse_corruptions(texts: Sequence[str]) -> list[tuple[str, int]]:
     Example:
         >>> parse_corruptions(['fog', 'snow:2', 'fog:1'])
         [('fog', 1), ('fog', 3), ('fog', 5), ('snow', 2)]
+        >>> len(parse_corruptions([])), parse_corruptions(['none'])
+        (42, [])
     """
     pairs = []
-    for text in texts:
+    for text in texts or DEFAULT_CORRUPTIONS:
+        if text == UNCORRUPTED:
+            continue
         name, colon, number = text.partition(':')
         if name not in CORRUPTIONS:
             raise ConfigValueError(unknown_name('corruption', name, CORRUPTIONS, max_listed=len(CORRUPTIONS)))

@@ -107,6 +107,17 @@ def test_interrupted_evaluation_continues_where_it_failed() -> None:
     assert content()['robustness']['values']['plain']['0']['mean'] == 96
 
 
+def test_an_evaluation_may_lack_the_images_as_they_are_only() -> None:
+    compare()
+    lines = compare('--robustness')
+    corrupted = [line for line in lines if line['severity']]
+    Path('out/robustness.jsonl').write_text(''.join(f'{json.dumps(line)}\n' for line in corrupted))
+    again = compare('--robustness')
+    assert again[: len(corrupted)] == corrupted
+    assert [line['corruption'] for line in again[len(corrupted) :]] == ['none'] * 4
+    assert Path('out/runs/better/seed1/robustness/test.log').read_text().splitlines()[1].endswith(' none')
+
+
 def test_a_repeated_training_is_evaluated_again() -> None:
     compare()
     compare('--robustness')

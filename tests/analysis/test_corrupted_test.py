@@ -52,6 +52,15 @@ def test_names_without_a_severity_stand_for_three() -> None:
             parse_corruptions([text])
 
 
+def test_no_name_stands_for_the_default_corruptions() -> None:
+    pairs = parse_corruptions([])
+    assert len(pairs) == 14 * 3
+    assert {severity for _, severity in pairs} == {1, 3, 5}
+    assert 'glass_blur' not in dict(pairs)
+    assert parse_corruptions(['none']) == []
+    assert parse_corruptions(['none', 'fog:1']) == [('fog', 1)]
+
+
 def test_split_replaces_data_and_metrics() -> None:
     cfg = Config(dict(val_dataloader=dict(batch_size=3), val_evaluator=dict(type='A')))
     select_split(cfg, 'val')

@@ -60,7 +60,8 @@ if args.corruptions is not None:
     start = float(args.checkpoint.read_text()) + 100
     print('options', sorted(options), args.split, flush=True)
     print('images', args.corrupted_images, *args.corruptions, flush=True)
-    for text in ('none:0', *args.corruptions):
+    assert args.corruptions
+    for text in ('none:0', *(text for text in args.corruptions if text != 'none')):
         name, severity = text.split(':')
         if text == options.get('fails_at'):
             raise SystemExit(f'{text} failed')
