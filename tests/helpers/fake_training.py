@@ -60,6 +60,7 @@ if args.corruptions is not None:
     start = float(args.checkpoint.read_text()) + 100
     print('options', sorted(options), args.split, flush=True)
     print('images', args.corrupted_images, *args.corruptions, flush=True)
+    # Without names, the verb evaluates its default corruptions, none of which is asked for.
     assert args.corruptions
     for text in ('none:0', *(text for text in args.corruptions if text != 'none')):
         name, severity = text.split(':')
