@@ -9,6 +9,8 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.popen_fork import Popen
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from types import FrameType
 from typing import Any
@@ -51,10 +53,7 @@ def reported_end(runner: Runner) -> Iterator[None]:
 
 
 class _InterruptionHook(Hook):
-    """Raises an interrupt at the next batch, if there was none at the signal, or if Python has ignored it.
-
-    Python ignores exceptions in destructors, and in what it runs after a fork: when the workers of an epoch are started.
-    """
+    """Raises an interrupt at the next batch, if there was none at the signal, or if Python has ignored it."""
 
     def __init__(self, received: list[int]) -> None:
         self._received = received
@@ -104,16 +103,33 @@ def _handled_signals(received: list[int]) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        # Python ignores exceptions during a fork. The next batch raises the interrupt.
-        if not _FORKS and not _is_putting(frame):
+        # Otherwise, the next batch raises the interrupt.
+        if _is_interruptible(frame):
             _interrupt()
 
     _PREVIOUS_HANDLERS.update({number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)})
     try:
-        yield
+        with _interrupts_ignored_silently():
+            yield
     finally:
         _restore_handlers()
         _PREVIOUS_HANDLERS.clear()
+
+
+@contextmanager
+def _interrupts_ignored_silently() -> Iterator[None]:
+    """Do not print an interrupt that Python ignores, which it does in destructors. The next batch raises another one."""
+    previous = sys.unraisablehook
+
+    def report(unraisable: Any) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            previous(unraisable)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = previous
 
 
 def _interrupt() -> None:
@@ -123,22 +139,17 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def _is_putting(frame: FrameType | None) -> bool:
-    """Return whether an object is being put into a queue of a worker, which takes some microseconds.
-
-    An exception between the acquisition of the queue's lock and the block that releases it would leave the queue locked. The end of the
-    workers, which are told by another object, would then wait forever.
-    """
-    while frame is not None:
-        if frame.f_code is Queue.put.__code__:
-            return True
+def _is_interruptible(frame: FrameType | None) -> bool:
+    """Return whether an exception does no harm in a frame and in its callers."""
+    # What a forked process runs is called by the function that has started it.
+    while frame is not None and frame.f_code is not _START_OF_CHILD:
+        if frame.f_code in _UNINTERRUPTIBLE:
+            return False
         frame = frame.f_back
-    return False
+    return True
 
 
 _PREVIOUS_HANDLERS: dict[int, Any] = {}
-# Contains an entry during a fork.
-_FORKS: list[bool] = []
 
 
 def _restore_handlers() -> None:
@@ -149,13 +160,11 @@ def _restore_handlers() -> None:
 # Pools end their workers with SIGTERM, those of mmdet's evaluation often when they have just started. With the handler of the training, or
 # with a signal that arrives before the handler is replaced, a worker would not end, and the training would wait forever.
 def _block_signals() -> None:
-    _FORKS.append(True)
     signal.pthread_sigmask(signal.SIG_BLOCK, _PREVIOUS_HANDLERS)
 
 
 def _unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PREVIOUS_HANDLERS)
-    _FORKS.clear()
 
 
 def _start_child() -> None:
@@ -164,6 +173,16 @@ def _start_child() -> None:
         signal.signal(number, signal.SIG_DFL)
     _unblock_signals()
 
+
+# Each takes some milliseconds at most. Python ignores exceptions in the functions of a fork: the child would start with signals that are
+# not blocked, or the functions that other modules have registered would not be finished. An exception between the acquisition of a queue's
+# lock and the block that releases it would leave the queue locked: the end of the workers, which are told by another object, would wait
+# forever.
+_START_OF_CHILD = BaseProcess._bootstrap.__code__  # type: ignore[attr-defined]
+_UNINTERRUPTIBLE = {
+    each.__code__
+    for each in (Popen._launch, _block_signals, _unblock_signals, Queue.put)  # type: ignore[attr-defined]
+}
 
 os.register_at_fork(before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_start_child)
 

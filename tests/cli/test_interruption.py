@@ -16,7 +16,6 @@ import pytest
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 
-from lckd_mm.cli import interruption
 from lckd_mm.cli.entry import run_verb
 from lckd_mm.cli.interruption import reported_end
 from lckd_mm.latest_checkpoint import find_latest_checkpoint
@@ -100,20 +99,73 @@ def test_a_forked_process_ends_by_sigterm_as_without_a_training() -> None:
     assert process.exitcode == -signal.SIGTERM
 
 
-def _signal_during_a_fork() -> None:
-    interruption._FORKS.append(True)
-    os.kill(os.getpid(), signal.SIGINT)
-    interruption._FORKS.clear()
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> list[type]:
+    """The exceptions that Python would ignore, and print with their tracebacks."""
+    result: list[type] = []
+    monkeypatch.setattr(sys, 'unraisablehook', lambda unraisable: result.append(unraisable.exc_type))
+    return result
 
 
+_SENDS_DURING_A_FORK: list[str] = []
+
+
+def _send_during_a_fork(moment: str) -> None:
+    if moment in _SENDS_DURING_A_FORK:
+        _SENDS_DURING_A_FORK.clear()
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+# Python calls the first one before, and the second one after the function that the training has registered.
+os.register_at_fork(
+    before=lambda: _send_during_a_fork('before'), after_in_parent=lambda: _send_during_a_fork('after_in_parent')
+)
+
+
+def _fork_with_a_signal(moment: str) -> None:
+    _SENDS_DURING_A_FORK.append(moment)
+    process = multiprocessing.get_context('fork').Process(target=_SENDS_DURING_A_FORK.clear)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize('moment', ['before', 'after_in_parent'])
 def test_a_signal_during_a_fork_ends_the_training_at_the_next_batch(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    moment: str, tmp_path: Path, capsys: pytest.CaptureFixture, printed: list[type]
 ) -> None:
-    """Python ignores exceptions there, so that the handler raises none."""
+    """Python ignores exceptions there, and prints their tracebacks."""
     with pytest.raises(SystemExit) as end:
-        run_verb(lambda *_: _train(tmp_path, 2, _signal_during_a_fork))
+        run_verb(lambda *_: _train(tmp_path, 2, lambda: _fork_with_a_signal(moment)))
     assert end.value.code == 130
+    assert printed == []
     assert 'interrupted at iteration 3 by SIGINT' in capsys.readouterr().err
+
+
+class _SignalInDestructor:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_in_a_destructor_ends_the_training_without_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture, printed: list[type]
+) -> None:
+    """As above; the end of the workers of an epoch is one."""
+    with pytest.raises(SystemExit) as end:
+        run_verb(lambda *_: _train(tmp_path, 2, lambda: bool(_SignalInDestructor())))
+    assert end.value.code == 130
+    assert printed == []
+    assert 'interrupted at iteration 3 by SIGINT' in capsys.readouterr().err
+
+
+def test_a_training_in_a_forked_process_is_interrupted_at_once(tmp_path: Path) -> None:
+    def train() -> None:
+        run_verb(lambda *_: _train(tmp_path, 2, lambda: [os.kill(os.getpid(), signal.SIGINT), os._exit(0)]))
+
+    process = multiprocessing.get_context('fork').Process(target=train)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 130
 
 
 class _Interrupting(threading.Condition):
