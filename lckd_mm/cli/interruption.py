@@ -171,6 +171,10 @@ def _start_child() -> None:
     _restore_handlers()
     for number in signal.sigpending():
         signal.signal(number, signal.SIG_DFL)
+    # A terminal sends an interrupt to the workers as well. Until a worker of torch handles it, and in all others, its traceback would be
+    # printed. The training ends its workers.
+    if _PREVIOUS_HANDLERS and not _is_interruptible(sys._getframe()):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     _unblock_signals()
 
 

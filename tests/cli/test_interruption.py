@@ -89,14 +89,24 @@ def test_a_worker_that_receives_the_same_signal_is_no_error(tmp_path: Path, caps
     assert 'by SIGTERM' in capsys.readouterr().err
 
 
-def test_a_forked_process_ends_by_sigterm_as_without_a_training() -> None:
+@pytest.mark.parametrize(
+    ('number', 'code'), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 0)], ids=['SIGTERM', 'SIGINT']
+)
+def test_a_worker_ends_by_sigterm_and_not_by_an_interrupt(number: int, code: int) -> None:
     """The pool of mmdet's evaluation waits for its workers, which it ends with SIGTERM."""
     with reported_end(SimpleNamespace(register_hook=lambda *_, **__: None)):
-        process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+        process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(1,))
         process.start()
-        process.terminate()
+        os.kill(process.pid, number)
         process.join(30)
-    assert process.exitcode == -signal.SIGTERM
+    assert process.exitcode == code
+
+
+def test_another_forked_process_is_ended_by_an_interrupt() -> None:
+    with reported_end(SimpleNamespace(register_hook=lambda *_, **__: None)):
+        process = subprocess.Popen(['sleep', '60'], preexec_fn=lambda: None)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == -signal.SIGINT
 
 
 @pytest.fixture
