@@ -6,6 +6,7 @@ import os
 import re
 import select
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,8 @@ from typing import TextIO
 
 from lckd_mm.atomic_files import is_full_disk, write_sentence
 from lckd_mm.errors import ConfigError
+
+from .signals import handled_signals, release_frames
 
 Main = Callable[[Sequence[str] | None, str | None], None]
 
@@ -76,14 +79,18 @@ def _run(main: Main, arguments: Sequence[str] | None, prog: str | None) -> None:
         arguments = sys.argv[1:]
     if prog is None:
         prog = f'python {shlex.quote(sys.argv[0])}'
+    received: list[int] = []
     try:
-        main(arguments, prog)
-    except KeyboardInterrupt:
-        if os.environ.get('LCKD_DEBUG') == '1':
-            raise
-        print('\nInterrupted; all files that were complete before are unchanged.', file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
+        with handled_signals(signal.SIGINT) as received:
+            main(arguments, prog)
+    except (KeyboardInterrupt, Exception) as error:
+        # A terminal interrupts the processes of a training or of a data loader as well, which is an error of those that wait for them.
+        if received or isinstance(error, KeyboardInterrupt):
+            if os.environ.get('LCKD_DEBUG') == '1':
+                raise
+            release_frames(error)
+            print('\nInterrupted; all files that were complete before are unchanged.', file=sys.stderr)
+            sys.exit(130)
         sentence = config_error_sentence(error) or system_error_sentence(error)
         if sentence is None:
             raise

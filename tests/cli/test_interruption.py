@@ -7,10 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from mmengine.hooks import Hook
@@ -89,78 +87,17 @@ def test_a_worker_that_receives_the_same_signal_is_no_error(tmp_path: Path, caps
     assert 'by SIGTERM' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ('number', 'code'), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 0)], ids=['SIGTERM', 'SIGINT']
-)
-def test_a_worker_ends_by_sigterm_and_not_by_an_interrupt(number: int, code: int) -> None:
-    """The pool of mmdet's evaluation waits for its workers, which it ends with SIGTERM."""
-    with reported_end(SimpleNamespace(register_hook=lambda *_, **__: None)):
-        process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(1,))
-        process.start()
-        os.kill(process.pid, number)
-        process.join(30)
-    assert process.exitcode == code
-
-
-def test_another_forked_process_is_ended_by_an_interrupt() -> None:
-    with reported_end(SimpleNamespace(register_hook=lambda *_, **__: None)):
-        process = subprocess.Popen(['sleep', '60'], preexec_fn=lambda: None)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == -signal.SIGINT
-
-
-@pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> list[type]:
-    """The exceptions that Python would ignore, and print with their tracebacks."""
-    result: list[type] = []
-    monkeypatch.setattr(sys, 'unraisablehook', lambda unraisable: result.append(unraisable.exc_type))
-    return result
-
-
-_SENDS_DURING_A_FORK: list[str] = []
-
-
-def _send_during_a_fork(moment: str) -> None:
-    if moment in _SENDS_DURING_A_FORK:
-        _SENDS_DURING_A_FORK.clear()
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-# Python calls the first one before, and the second one after the function that the training has registered.
-os.register_at_fork(
-    before=lambda: _send_during_a_fork('before'), after_in_parent=lambda: _send_during_a_fork('after_in_parent')
-)
-
-
-def _fork_with_a_signal(moment: str) -> None:
-    _SENDS_DURING_A_FORK.append(moment)
-    process = multiprocessing.get_context('fork').Process(target=_SENDS_DURING_A_FORK.clear)
-    process.start()
-    process.join(30)
-    assert process.exitcode == 0
-
-
-@pytest.mark.parametrize('moment', ['before', 'after_in_parent'])
-def test_a_signal_during_a_fork_ends_the_training_at_the_next_batch(
-    moment: str, tmp_path: Path, capsys: pytest.CaptureFixture, printed: list[type]
-) -> None:
-    """Python ignores exceptions there, and prints their tracebacks."""
-    with pytest.raises(SystemExit) as end:
-        run_verb(lambda *_: _train(tmp_path, 2, lambda: _fork_with_a_signal(moment)))
-    assert end.value.code == 130
-    assert printed == []
-    assert 'interrupted at iteration 3 by SIGINT' in capsys.readouterr().err
-
-
 class _SignalInDestructor:
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_signal_in_a_destructor_ends_the_training_without_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture, printed: list[type]
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As above; the end of the workers of an epoch is one."""
+    """Python ignores exceptions there, and prints their tracebacks. The end of the workers of an epoch is one."""
+    printed: list[type] = []
+    monkeypatch.setattr(sys, 'unraisablehook', lambda unraisable: printed.append(unraisable.exc_type))
     with pytest.raises(SystemExit) as end:
         run_verb(lambda *_: _train(tmp_path, 2, lambda: bool(_SignalInDestructor())))
     assert end.value.code == 130
@@ -176,49 +113,6 @@ def test_a_training_in_a_forked_process_is_interrupted_at_once(tmp_path: Path) -
     process.start()
     process.join(60)
     assert process.exitcode == 130
-
-
-class _Interrupting(threading.Condition):
-    """A condition with a signal directly after the first acquisition of its lock.
-
-    The thread of the queue and the end of the queue acquire it again, possibly after the training.
-    """
-
-    is_first = True
-
-    def __enter__(self) -> bool:
-        result = super().__enter__()
-        if self.is_first:
-            self.is_first = False
-            os.kill(os.getpid(), signal.SIGTERM)
-        return result
-
-
-def test_a_signal_while_a_worker_is_told_its_next_batch_leaves_its_queue_usable(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    """A queue that stays locked would keep the end of the workers waiting forever."""
-    queue, states = multiprocessing.Queue(), []
-
-    def put() -> None:
-        queue._notempty = _Interrupting(threading.Lock())
-        try:
-            queue.put(0)
-        finally:
-            # The thread of the queue may hold the lock for a moment.
-            is_free = queue._notempty.acquire(timeout=10)
-            states.append(is_free)
-            if is_free:
-                queue._notempty.release()
-
-    with pytest.raises(SystemExit) as end:
-        run_verb(lambda *_: _train(tmp_path, 2, put))
-    assert end.value.code == 143
-    assert states == [True]
-    assert queue.get(timeout=10) == 0
-    assert 'interrupted at iteration 3 by SIGTERM' in capsys.readouterr().err
-    queue.close()
-    queue.join_thread()
 
 
 def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:
