@@ -28,10 +28,15 @@ def test_a_worker_ends_by_sigterm_and_not_by_an_interrupt(number: int, code: int
 
 
 def test_another_forked_process_is_ended_by_an_interrupt() -> None:
-    with handled_signals(signal.SIGINT, signal.SIGTERM):
-        process = subprocess.Popen(['sleep', '60'], preexec_fn=lambda: None)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == -signal.SIGINT
+    # A shell starts processes in the background with interrupts ignored, which they inherit.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with handled_signals(signal.SIGINT, signal.SIGTERM):
+            process = subprocess.Popen(['sleep', '60'], preexec_fn=lambda: None)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == -signal.SIGINT
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _SENDS_DURING_A_FORK: list[str] = []
