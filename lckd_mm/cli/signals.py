@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
@@ -67,14 +67,13 @@ def handled_signals(*numbers: int) -> Iterator[list[int]]:
         received.append(number)
         if _is_interruptible(frame):
             interrupt()
-        _DEFERRED.append(number)
 
     previous = {number: signal.signal(number, handle) for number in numbers}
     # Those of an outer block are not the handlers of a child.
     added = {number: handler for number, handler in previous.items() if number not in _ORIGINAL_HANDLERS}
     _ORIGINAL_HANDLERS.update(added)
     try:
-        with _deferring(BaseProcess, 'start'), _deferring(Queue, 'put'):
+        with _deferring(BaseProcess, 'start', received), _deferring(Queue, 'put', received):
             yield received
     finally:
         for number, handler in previous.items():
@@ -89,7 +88,6 @@ def interrupt() -> NoReturn:
     Raises:
         KeyboardInterrupt: Always.
     """
-    _DEFERRED.clear()
     if signal.SIGTERM in _ORIGINAL_HANDLERS:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -124,14 +122,15 @@ def _is_interruptible(frame: FrameType | None) -> bool:
 
 
 @contextmanager
-def _deferring(owner: type, name: str) -> Iterator[None]:
+def _deferring(owner: type, name: str, received: Sequence[int]) -> Iterator[None]:
     """Let a method raise the interrupt of a signal that has arrived during the method."""
     original: Callable[..., Any] = getattr(owner, name)
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
+        count = len(received)
         result = original(*args, **kwargs)
-        if _DEFERRED and threading.current_thread() is threading.main_thread():
+        if len(received) > count and threading.current_thread() is threading.main_thread():
             interrupt()
         return result
 
@@ -142,8 +141,6 @@ def _deferring(owner: type, name: str) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-# Signals that have arrived during an uninterruptible function.
-_DEFERRED: list[int] = []
 _ORIGINAL_HANDLERS: dict[int, Any] = {}
 
 
@@ -165,7 +162,6 @@ def _start_child() -> None:
     # Until a worker of torch handles an interrupt, and in other workers, its traceback would be printed.
     if _ORIGINAL_HANDLERS and not _is_interruptible(sys._getframe()):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _DEFERRED.clear()
     _unblock_signals()
 
 
