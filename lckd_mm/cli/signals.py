@@ -42,7 +42,8 @@ def handled_signals(*numbers: int) -> Iterator[list[int]]:
     """Raise an interrupt at a signal, but not while a process is started. Only the main thread can handle signals.
 
     Python's own handler raises it there as well. Python then ignores it, and prints its traceback, or a queue stays locked. Workers ignore
-    interrupts, which a terminal sends to all processes: the process that has started them ends them.
+    interrupts, which a terminal sends to all processes: the process that has started them ends them. An interrupt is handled even if the
+    process has been started with interrupts ignored, as shells start processes in the background.
 
     Args:
         numbers (int): The signals.

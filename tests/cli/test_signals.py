@@ -136,3 +136,20 @@ def test_the_handlers_are_those_of_before_after_nested_blocks() -> None:
         assert process.exitcode == 1
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert multiprocessing.Process.start is start
+
+
+def test_a_signal_does_not_outlive_its_block() -> None:
+    def fail() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        raise ZeroDivisionError
+
+    queue = multiprocessing.Queue()
+    queue._start_thread = fail
+    with handled_signals(signal.SIGTERM) as received, pytest.raises(ZeroDivisionError):
+        queue.put(0)
+    assert received == [signal.SIGTERM]
+    process = multiprocessing.get_context('fork').Process(target=int)
+    with handled_signals(signal.SIGTERM):
+        process.start()
+    process.join(30)
+    assert process.exitcode == 0
