@@ -1,4 +1,5 @@
 import copy
+import logging
 import math
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from lckd_mm.errors import ConfigError
 from lckd_mm.models import LipschitzLoss
 
 from ..helpers.runners import distillation_model, fake_runner
-from ..helpers.small_classifiers import build_distillation, classification_batch
+from ..helpers.small_classifiers import TAPS, build_distillation, classification_batch, train_step
 
 
 def _runner(weight: float = 2.0) -> SimpleNamespace:
@@ -151,6 +152,35 @@ def test_a_loss_that_cannot_be_balanced_is_rejected_before_training() -> None:
         LipschitzBalanceHook().before_train(_runner(weight=0.0))
     with pytest.raises(TypeError, match='has no distiller'):
         LipschitzBalanceHook().before_train(SimpleNamespace(model=nn.Linear(1, 1)))
+
+
+@pytest.mark.parametrize('measure', ['loss', 'gradient'])
+def test_without_a_lipschitz_loss_the_hook_does_nothing(measure: str, caplog: pytest.LogCaptureFixture) -> None:
+    distiller = dict(type='LipschitzDistiller', taps=TAPS, losses=dict(at=dict(), lipschitz=None))
+    model = build_distillation(distiller)
+    model.init_weights()
+    hook, runner = LipschitzBalanceHook(measure=measure), fake_runner(model)
+    with caplog.at_level(logging.INFO):
+        hook.before_train(runner)
+    assert 'no loss of this distillation compares spectral norms' in caplog.text
+    hook.before_train_iter(runner, 0)
+    losses = train_step(model, classification_batch())
+    hook.after_train_iter(runner, 0, outputs={**losses, 'loss': torch.tensor(1.0)})
+    checkpoint: dict[str, Tensor] = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert not checkpoint
+
+
+def test_a_lipschitz_loss_of_another_name_is_reported() -> None:
+    distiller = dict(type='LipschitzDistiller', taps=TAPS, losses=dict(norms=dict(type='lipschitz')))
+    with pytest.raises(ValueError, match="'loss_lipschitz' is unknown; valid: 'loss_norms'"):
+        LipschitzBalanceHook().before_train(fake_runner(build_distillation(distiller)))
+
+
+def test_the_log_states_that_the_configured_weight_does_not_last(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        LipschitzBalanceHook(0.25, measure='gradient').before_train(_runner(weight=2.0))
+    assert 'share of 0.25 of the gradient norm; its loss_weight, 2, is that of the first iteration only' in caplog.text
 
 
 def _distillation() -> nn.Module:

@@ -6,13 +6,16 @@ from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 from torch import Tensor
 
-from lckd_mm.engine.distillation import unwrapped_model
+from lckd_mm.engine.distillation import distiller_of, unwrapped_model
 from lckd_mm.errors import ConfigValueError, unknown_name
 
 from .loss_weight_hook import LossWeightHook
 
 # The default momentum of each measure.
 _MOMENTA = {'loss': 0.9, 'gradient': 0.5}
+# What the share of each measure is a part of.
+_TOTALS = {'loss': 'total loss', 'gradient': 'gradient norm'}
+_DEFAULT_LOSS = 'loss_lipschitz'
 # The losses are multiplied by it before their gradients are computed, so that gradients through half-precision maps do
 # not underflow. A power of two changes no digit.
 _GRADIENT_SCALE = 1024.0
@@ -32,8 +35,9 @@ class LipschitzBalanceHook(LossWeightHook):
     (docs/experiments.md). The norms take two additional backward passes, every ``measure_interval`` iterations. They
     change fastest at first, so they are also measured at iterations 0, 1, 2, 4, 8, and so on.
 
-    The weight does not change if a loss is zero or not finite on any rank. In distributed training, all ranks use the mean
-    over the ranks. Checkpoints contain the state, and a resumed training continues with it.
+    Without a loss that compares spectral norms, the default ``loss`` is no error, and the hook does nothing: a child config can
+    remove the loss that it inherits. The weight does not change if a loss is zero or not finite on any rank. In distributed
+    training, all ranks use the mean over the ranks. Checkpoints contain the state, and a resumed training continues with it.
 
     Args:
         share (float): Share of the total, 0 < share < 1. Defaults to 0.1.
@@ -63,7 +67,7 @@ class LipschitzBalanceHook(LossWeightHook):
         self,
         share: float = 0.1,
         measure: str = 'loss',
-        loss: str = 'loss_lipschitz',
+        loss: str = _DEFAULT_LOSS,
         momentum: float | None = None,
         max_weight: float | None = None,
         interval: int = 10,
@@ -112,13 +116,22 @@ class LipschitzBalanceHook(LossWeightHook):
         Raises:
             ConfigValueError: The loss weight is not positive, or the base class rejects the loss.
         """
+        if self.loss == _DEFAULT_LOSS and getattr(distiller_of(runner, self), 'norm_losses', None) == []:
+            runner.logger.info(
+                'LipschitzBalanceHook: no loss of this distillation compares spectral norms, so no weight is set.'
+            )
+            return
         super().before_train(runner)
         loss = self.loss_module(runner)
         if not loss.loss_weight > 0:
             raise ConfigValueError(
                 f'LipschitzBalanceHook: {self.loss!r} has loss_weight={loss.loss_weight!r}, so that its share cannot be '
-                'measured: set a positive initial weight.'
+                'measured: set a positive initial weight, or remove the loss.'
             )
+        runner.logger.info(
+            f'LipschitzBalanceHook keeps {self.loss} at a share of {self.share:g} of the {_TOTALS[self.measure]}; its loss_weight, '
+            f'{float(loss.loss_weight):g}, is that of the first iteration only.'
+        )
         if self._loaded_state is not None:
             self._restore_state(loss, self._loaded_state)
             self._loaded_state = None
