@@ -26,7 +26,7 @@ from .configs import load_config
 
 Settings = dict[str, Any]
 
-# Values that differ between machines and runs without a change of the training. The teacher's checkpoint counts by its content.
+# Values that differ between machines and runs without a change of the training. Checkpoints count by their content.
 _PATHS = ('work_dir', 'data_root', 'load_from', 'teacher_ckpt', 'resume', 'cfg_path')
 # These describe the checkout; the content of the package counts, which `source` contains.
 INFORMATION = ('commit', 'is_dirty', 'host')
@@ -36,7 +36,7 @@ _ARGUMENTS = {'--amp': 'precision', '--channels-last': 'memory layout'}
 def config_fingerprint(cfg: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a resolved config without its paths.
 
-    The config of a teacher that ``cfg_path`` names counts by its content.
+    The config of a teacher that ``cfg_path`` names and the checkpoint of ``load_from`` count by their content.
 
     Args:
         cfg (Mapping[str, Any]): The config.
@@ -59,6 +59,8 @@ def _without_paths(value: Any) -> Any:
         content = {str(key): _without_paths(entry) for key, entry in value.items() if key not in _PATHS}
         if isinstance(value.get('cfg_path'), str):
             content['content of cfg_path'] = _model_of(value['cfg_path'])
+        if isinstance(value.get('load_from'), str):
+            content['content of load_from'] = _content_of(value['load_from'])
         return content
     if isinstance(value, (list, tuple)):
         return [_without_paths(entry) for entry in value]
@@ -116,8 +118,10 @@ def teacher_fingerprint(cfg: Mapping[str, Any]) -> str | None:
         str, optional: The digest of a file; the address of a checkpoint on the Internet; None without a teacher or a file.
     """
     checkpoint = (cfg.get('model') or {}).get('teacher_ckpt')
-    if not isinstance(checkpoint, str):
-        return None
+    return _content_of(checkpoint) if isinstance(checkpoint, str) else None
+
+
+def _content_of(checkpoint: str) -> str | None:
     return checkpoint if '://' in checkpoint else file_digest(checkpoint)
 
 

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from lckd_mm.analysis.configs import use_amp
 from lckd_mm.errors import ConfigValueError
+from lckd_mm.latest_checkpoint import find_latest_checkpoint
 
 from .config_check import check_config
 from .data_check import check_data
@@ -107,5 +108,12 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             )
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        _resume(cfg, args.resume)
+
+
+def _resume(cfg: Config, checkpoint: str) -> None:
+    if checkpoint != 'auto':
+        cfg.resume, cfg.load_from = True, checkpoint
+    elif cfg.get('load_from') is None or find_latest_checkpoint(cfg.work_dir, is_logged=False) is not None:
+        cfg.resume, cfg.load_from = True, None
+    # Otherwise the training starts, from the weights that the config loads.

@@ -54,6 +54,17 @@ def test_fingerprint_of_classes_and_functions_is_the_same_in_every_process() -> 
     assert config_fingerprint({'type': dict}) != config_fingerprint({'type': list})
 
 
+def test_weights_that_a_training_starts_from_count_by_their_content(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ('a.pth', 'b.pth', 'c.pth')]
+    for path, content in zip(paths, (b'weights', b'weights', b'others')):
+        path.write_bytes(content)
+    first, second, third = (config_fingerprint(dict(load_from=str(path))) for path in paths)
+    assert first == second != third
+    assert config_fingerprint(dict(load_from=None)) == config_fingerprint({}) != first
+    remote = [config_fingerprint(dict(load_from=f'https://example.com/{name}.pth')) for name in 'ab']
+    assert remote[0] != remote[1]
+
+
 def test_teacher_counts_by_its_content(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ('a.pth', 'b.pth')]
     for path in paths:

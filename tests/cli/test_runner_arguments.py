@@ -79,6 +79,15 @@ def test_scaling_the_learning_rate_needs_the_batch_size() -> None:
         apply(dict(), '--auto-scale-lr')
 
 
+def test_training_that_cannot_be_resumed_yet_starts_from_the_weights_of_its_config(tmp_path: Path) -> None:
+    cfg = dict(load_from='pretrained.pth', work_dir=str(tmp_path))
+    assert apply(cfg, '--resume').to_dict() == cfg
+    content = dict(state_dict={}, optimizer={}, message_hub={}, meta=dict(epoch=1, iter=1))
+    torch.save(content, tmp_path / 'epoch_1.pth')
+    assert apply(cfg, '--resume').to_dict() == dict(cfg, resume=True, load_from=None)
+    assert apply(cfg, '--resume', 'epoch_1.pth').load_from == 'epoch_1.pth'
+
+
 def test_training_resumes_from_the_latest_or_the_given_checkpoint() -> None:
     assert apply(dict(), '--resume').to_dict() == dict(resume=True, load_from=None)
     assert apply(dict(), '--resume', 'epoch_1.pth').load_from == 'epoch_1.pth'
