@@ -197,9 +197,10 @@ def seeds_needed(mean: float, deviation: float, level: float = LEVEL) -> int | N
         return 2
     counts = np.arange(2, _MAX_SEEDS + 1)
     shift, critical = abs(mean) / deviation * np.sqrt(counts), stats.t.isf(level / 2, counts - 1)
-    power = stats.nct.sf(critical, counts - 1, shift) + stats.nct.cdf(-critical, counts - 1, shift)
-    # scipy returns NaN where the power is 1 beyond its precision.
-    sufficient = np.flatnonzero(np.nan_to_num(power, nan=1.0) >= _POWER)
+    # scipy returns NaN for probabilities that are beyond its precision: the upper one is 1 there, and the lower one 0.
+    upper = np.nan_to_num(stats.nct.sf(critical, counts - 1, shift), nan=1.0)
+    lower = np.nan_to_num(stats.nct.cdf(-critical, counts - 1, shift), nan=0.0)
+    sufficient = np.flatnonzero(upper + lower >= _POWER)
     return int(counts[sufficient[0]]) if len(sufficient) else None
 
 

@@ -87,7 +87,7 @@ def test_holm_keeps_the_error_of_the_family() -> None:
     assert errors == pytest.approx(0.049, abs=0.012)
 
 
-@pytest.mark.parametrize('effect', [0.5, 1.0, 2.0])
+@pytest.mark.parametrize('effect', [0.5, 1.0, 2.0, 6.0, 8.0])
 def test_number_of_seeds_has_the_power(effect: float) -> None:
     count = seeds_needed(effect, 1.0)
     generator = np.random.default_rng(0)
