@@ -273,7 +273,8 @@ def _compare(plan: Plan, config: Path, work_dir: Path, findings: Findings, args:
             *('--seeds', *seeds),
             *('--out', str(out)),
         ]
-        + (['--train-args', train_args] if train_args else [])
+        # After an equals sign, since the value starts with hyphens.
+        + ([f'--train-args={train_args}'] if train_args else [])
     )
     return out / 'runs' / 'distillation' / f'seed{seeds[0]}'
 

@@ -153,7 +153,7 @@ def test_a_longer_training_is_resumed_with_what_was_known(distilled: tuple[Path,
 
 @pytest.mark.slow
 def test_a_comparison_ends_with_a_verdict(project: Path, tmp_path: Path) -> None:
-    done = _distill(project, '--work-dir', tmp_path / 'run', '--compare', 0, 1)
+    done = _distill(project, '--work-dir', tmp_path / 'run', '--compare', 0, 1, '--channels-last')
     verdict = 'compared with student alone'
     assert verdict in done.stdout
     assert verdict in (tmp_path / 'run' / 'report.md').read_text()
