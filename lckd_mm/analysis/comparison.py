@@ -150,6 +150,9 @@ class Comparison:
         for key, split in (('select_on', self.select_on), ('report_on', self.report_on or 'val')):
             if split not in SPLITS:
                 raise ConfigValueError(unknown_name(key, split, SPLITS))
+        for key, seeds in (('seeds', self.seeds), ('screening seeds', self.screening_seeds)):
+            if len(set(seeds)) < len(seeds):
+                raise ConfigValueError(f'{key} {list(seeds)} contain a number twice: write each once.')
         if self.report_options and self.report_on == 'val':
             raise ConfigValueError(
                 'report_options has no effect with report_on=\'val\', the evaluation of the training: set report_on to "test".'
@@ -247,13 +250,13 @@ def as_folder(text: str) -> str:
         text (str): The text.
 
     Returns:
-        str: The text in which other characters than letters, digits and dots are underscores.
+        str: The text in which other characters than letters, digits, dots and hyphens are underscores.
 
     Example:
-        >>> as_folder('a b=1')
-        'a_b_1'
+        >>> as_folder('a b=-1')
+        'a_b_-1'
     """
-    return re.sub(r'[^A-Za-z0-9.]+', '_', text).strip('_')
+    return re.sub(r'[^A-Za-z0-9.-]+', '_', text).strip('_')
 
 
 def default_name(config: str, options: Sequence[str]) -> str:

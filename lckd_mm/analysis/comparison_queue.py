@@ -135,6 +135,11 @@ def work_through(work: Queue, executor: 'Executor | None' = None) -> Outcome:
                     progress.console.print(f'{run.title}: failed', style='red', markup=False, soft_wrap=True)
                     continue
                 work.store.append(result)
+                if work.store.find(run) is None:
+                    # It would be repeated without end.
+                    failed.add(run)
+                    failures.append(f'{run.title}: {_changed_sentence(run)}')
+                    continue
                 if work.clean:
                     clean_run(work.out, run)
                 progress.console.print(
@@ -212,6 +217,14 @@ def execute_here(work: Queue, runs: Sequence[Run]) -> Iterable[tuple[Run, Callab
         return execute_run(work.comparison, run, work.out, variables, work.stop_at)
 
     yield from execute_in_slots(work.jobs, runs, execute)
+
+
+def _changed_sentence(run: Run) -> str:
+    return (
+        f'{run.setting.variant.config}, its teacher or its splits are not what they were when the comparison was started: start it again; '
+        'if this happens again, the config contains a value that is different each time or on each machine, a time for example: make it '
+        'constant.'
+    )
 
 
 def _progress_line(work: Queue, run: Run, result: Result, remaining: int) -> str:

@@ -19,7 +19,7 @@ from .comparison_settings import training_settings
 from .comparison_splits import find_splits
 from .configs import parse_options
 from .logs import Reading, Scalars, median_seconds, read_scalars
-from .training import DeadlineError, last_checkpoint, log_message, run_test, run_training
+from .training import LOCK_FILE, DeadlineError, last_checkpoint, log_message, run_test, run_training
 
 # The settings that a work directory was trained with.
 _SETTINGS = 'settings.json'
@@ -55,10 +55,9 @@ def execute_run(
         metric=comparison.metric,
         settings=settings,
     )
-    _prepare(work_dir, result)
     seed = f'randomness.seed={run.seed}'
     arguments = [*comparison.train_args, '--cfg-options', seed, *options]
-    run_training(config, work_dir, arguments, environment, stop_at=stop_at)
+    run_training(config, work_dir, arguments, environment, stop_at=stop_at, prepare=lambda: _prepare(work_dir, result))
     result |= summarize(read_scalars(work_dir), comparison.metric, comparison.lower_is_better)
     splits = find_splits(comparison, config, run.setting.options)
 
@@ -93,8 +92,11 @@ def _prepare(work_dir: Path, result: Result) -> None:
     if path.is_file():
         if json.loads(path.read_text()) == identity:
             return
-        shutil.rmtree(work_dir)
-    work_dir.mkdir(parents=True, exist_ok=True)
+        for entry in work_dir.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != LOCK_FILE:
+                entry.unlink()
     write_text(path, json.dumps(identity))
 
 
@@ -137,7 +139,7 @@ def summarize(scalars: Scalars, metric: str, lower_is_better: bool = False) -> R
         the losses of the first and of the last reading.
 
     Raises:
-        ConfigRuntimeError: The metric was never evaluated.
+        ConfigRuntimeError: The metric was never evaluated, or no loss was logged.
 
     Example:
         >>> summarize(Scalars({1: {'loss': 2.0, 'time': 0.5}}, {1: {'mIoU': 41.0}, 2: {'mIoU': 40.0}}), 'mIoU')['select']
@@ -148,6 +150,10 @@ def summarize(scalars: Scalars, metric: str, lower_is_better: bool = False) -> R
         valid = sorted({key for reading in scalars.val.values() for key in reading} - {'step'})
         raise ConfigRuntimeError(
             f'metric {metric!r} was never evaluated; evaluated metrics: {valid}; set the metric to one of them.'
+        )
+    if not scalars.train:
+        raise ConfigRuntimeError(
+            'the training is shorter than the interval of its log, which therefore has no losses: reduce default_hooks.logger.interval.'
         )
     values = [scalars.val[step][metric] for step in steps]
     train_steps = sorted(scalars.train)

@@ -47,6 +47,11 @@ def find_splits(comparison: Comparison, config: str, options: tuple[str, ...] = 
         reporting = load_config(
             config, parse_options((*comparison.select_options, *options, *comparison.report_options))
         )
+    if selecting.get('val_dataloader') is None:
+        raise ConfigValueError(
+            f'{config} has no val_dataloader, but a comparison reads the course of the metric from the evaluations of the training: add '
+            'val_dataloader, val_evaluator and val_cfg.'
+        )
     report = comparison.report_on or ('val' if reporting.get('test_dataloader') is None else 'test')
     parts = (('select_on', comparison.select_on, selecting), ('report_on', report, reporting))
     for key, split, cfg in parts:
@@ -60,7 +65,8 @@ def find_splits(comparison: Comparison, config: str, options: tuple[str, ...] = 
         comparison.select_on,
         report,
         same_images=_without_pipeline(data[0]) == _without_pipeline(data[1]),
-        same_evaluation=data[0] == data[1] and evaluators[0] == evaluators[1],
+        # Options of the report may change the model as well.
+        same_evaluation=data[0] == data[1] and evaluators[0] == evaluators[1] and not comparison.report_options,
     )
 
 

@@ -21,6 +21,9 @@ TEST_COMMAND = (sys.executable, '-u', '-W', 'ignore', '-m', 'lckd_mm', 'test')
 CORRUPTIONS_FILE = 'corruptions.jsonl'
 """The file in its work directory to which ``test --corruptions`` appends a line for each evaluation."""
 
+LOCK_FILE = 'lock'
+"""The file in a work directory that is locked while a training is running there."""
+
 # Seconds that a process has to end after SIGTERM.
 _GRACE = 10.0
 
@@ -38,6 +41,7 @@ def run_training(
     environment: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
     stop_at: float | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> None:
     """Train a config, or resume its training from the latest checkpoint in the work directory.
 
@@ -48,6 +52,8 @@ def run_training(
         environment (Mapping[str, str], optional): Environment variables. Defaults to None, those of this process.
         on_line (Callable[[str], None], optional): Receives each line of the output. Defaults to None.
         stop_at (float, optional): Value of ``time.monotonic()`` at which the training is ended. Defaults to None.
+        prepare (Callable, optional): Is called before the training starts, while no other training can start in the work directory.
+            Must not delete ``LOCK_FILE``. Defaults to None.
 
     Raises:
         ConfigRuntimeError: The training failed; the message contains the last line of its output and the path of the log. Or another
@@ -56,6 +62,8 @@ def run_training(
     """
     command = [*TRAIN_COMMAND, config, '--work-dir', str(work_dir), '--resume', *arguments]
     with _lock(work_dir) as descriptor:
+        if prepare is not None:
+            prepare()
         _run_command(command, work_dir / 'train.log', environment, on_line, stop_at, (descriptor,))
 
 
@@ -140,13 +148,16 @@ def run_corrupted_test(
 def _lock(work_dir: Path) -> Iterator[int]:
     """Lock a work directory. The training inherits the lock, which it keeps if this process is killed."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    with (work_dir / 'lock').open('w') as file:
+    with (work_dir / LOCK_FILE).open('w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise ConfigRuntimeError(
                 f'another training is running in {str(work_dir)!r}, perhaps of a command that was killed: wait for its end, or end it.'
             ) from error
+        except OSError:
+            # A file system without locks.
+            pass
         yield file.fileno()
 
 

@@ -86,7 +86,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     elif not args.report_only:
         with terminated_like_interrupted():
             outcome = _train(work, make_executor(args), args.repeat)
-    if args.clean:
+    # The evaluations that are missing need the checkpoints.
+    is_robustness_missing = args.robustness and bool(outcome.failures or outcome.unfinished)
+    if args.clean and not is_robustness_missing:
         _clean(work)
     command = ['python', '-m', 'lckd_mm', 'compare', *(sys.argv[1:] if arguments is None else arguments)]
     write_report(make_report(comparison, store, args.interval), args.out, command)

@@ -103,6 +103,7 @@ def test_metric_that_was_not_evaluated_is_reported_with_the_valid_ones(tmp_path:
         (['x: a.py', 'x: b.py', '--metric', 'acc'], "two variants have the same name, 'x'"),
         (['a+b: a.py', 'a b: b.py', '--metric', 'acc'], "'a\\+b' and 'a b'"),
         (['a.py'], '--metric is missing'),
+        (['a.py', '--metric', 'acc', '--seeds', '0', '1', '0'], r'seeds \[0, 1, 0\] contain a number twice'),
         (['a.py', 'b.yml'], "'b.yml' is given together with other variants"),
     ],
 )

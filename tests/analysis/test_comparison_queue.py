@@ -1,5 +1,6 @@
 """Deadlines, interrupts, locks and disk space of comparisons whose trainings are fake."""
 
+import errno
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest
 from lckd_mm.analysis import training
 from lckd_mm.analysis.comparison_results import read_results
 from lckd_mm.errors import ConfigRuntimeError
-from tests.helpers.fake_training import VARIANTS, compare, install_fake_training
+from tests.helpers.fake_training import CONFIG, VARIANTS, compare, install_fake_training
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,43 @@ def test_work_directory_is_locked_by_its_training(tmp_path: Path) -> None:
     thread.join()
     assert len(ends) == 1
     training.run_training('a.py', work_dir)
+
+
+def test_work_directory_of_a_running_training_is_not_emptied(tmp_path: Path) -> None:
+    def train() -> None:
+        with pytest.raises(ConfigRuntimeError):
+            compare('slow: a.py sleep=30')
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    started = tmp_path / 'out/runs/slow/seed0/started'
+    while not started.exists() or not started.read_text():
+        time.sleep(0.02)
+    try:
+        # Other settings: the training would start anew, in an empty folder.
+        with pytest.raises(ConfigRuntimeError, match='another training is running'):
+            compare('slow: a.py sleep=0', '--train-args=--amp')
+        assert started.exists()
+    finally:
+        os.kill(int(started.read_text()), signal.SIGKILL)
+        thread.join()
+    (result,) = compare('slow: a.py sleep=0', '--train-args=--amp')
+    assert result['settings']['precision'] == 'mixed'
+
+
+def test_file_system_without_locks_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(training.fcntl, 'flock', refuse)
+    training.run_training('a.py', tmp_path / 'work')
+
+
+def test_config_that_is_different_each_time_ends_the_comparison() -> None:
+    Path('a.py').write_text(f'import time\n{CONFIG}\nexperiment_name = str(time.time_ns())\n')
+    with pytest.raises(ConfigRuntimeError, match=r'a\.py, its teacher or its splits are not what they were .*constant'):
+        compare('a.py')
+    assert len(read_results('out/results.jsonl')) == 1
 
 
 def test_checkpoints_of_finished_runs_are_deleted_on_request() -> None:

@@ -149,6 +149,14 @@ def test_clean_deletes_the_checkpoints_after_the_evaluation() -> None:
     assert not list(Path('out').rglob('*.pth'))
 
 
+def test_clean_keeps_the_checkpoints_whose_evaluation_is_missing() -> None:
+    compare()
+    with pytest.raises(SystemExit):
+        compare('--robustness', '--clean', '--deadline', '0')
+    assert len(list(Path('out').rglob('*.pth'))) == 4
+    assert len(compare('--robustness', '--clean')) == 20
+
+
 def test_deadline_leaves_the_evaluations_unfinished(capsys: pytest.CaptureFixture) -> None:
     compare()
     with pytest.raises(SystemExit) as end:

@@ -67,6 +67,19 @@ class TestSplits:
         assert (result['select']['last'], result['report']['value']) == (4, 154)
         assert result['options'] == []
 
+    def test_options_of_the_report_are_used_where_both_splits_are_the_same_data(self) -> None:
+        Path('a.py').write_text(CONFIG.replace("split='test'", "split='val'"))
+        Path('c.yml').write_text('metric: acc\nseeds: [0]\nvariants: [{config: a.py}]\nreport_options: {shift: 50}\n')
+        (result,) = compare('c.yml')
+        assert (result['select']['last'], result['report']['value']) == (3, 153)
+
+    @pytest.mark.parametrize('split', ['val', 'test'])
+    def test_config_without_evaluations_is_refused_before_its_training(self, split: str) -> None:
+        Path('a.py').write_text("test_dataloader = dict(dataset=dict(type='Photographs'))")
+        with pytest.raises(ConfigValueError, match=r'a\.py has no val_dataloader, but .*: add val_dataloader'):
+            compare('a.py', '--select-on', split)
+        assert not Path('out/runs').exists()
+
     def test_another_split_is_evaluated_without_a_training(self) -> None:
         compare('a.py', '--report-on', 'val')
         log = Path('out/runs/a/seed0/train.log')
@@ -82,6 +95,24 @@ class TestSplits:
         script.write_text(script.read_text().replace("{'acc'", "{'mIoU'"))
         with pytest.raises(ConfigRuntimeError, match=r"metric 'acc' is not in the evaluation .*\['mIoU', 'time'\]"):
             compare('a.py')
+
+
+def test_training_without_logged_losses_is_one_sentence(tmp_path: Path) -> None:
+    script = tmp_path / 'fake_train.py'
+    script.write_text(
+        script.read_text().replace('lines = [dict(', 'lines = [] and [dict(').replace("lines += [{'loss", "[{'loss")
+    )
+    with pytest.raises(ConfigRuntimeError, match=r'failed: a, seed 0: .* reduce default_hooks\.logger\.interval'):
+        compare('a.py')
+
+
+def test_values_of_a_grid_that_differ_in_their_sign_have_their_own_folders() -> None:
+    Path('c.yml').write_text(
+        'metric: acc\nseeds: [0]\nscreening: {seeds: [100]}\n'
+        'variants: [{config: b.py}, {config: a.py, grid: {gain: [-1, 1, 1e-05, 1e05]}}]\n'
+    )
+    compare('c.yml', '--stage', 'screening')
+    assert len(list(Path('out/screening/a').iterdir())) == 4
 
 
 GRID = """
