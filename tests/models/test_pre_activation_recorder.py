@@ -79,6 +79,30 @@ def test_later_in_place_operation_is_detected_or_prevented_by_a_copy(copy: bool)
     assert not recorder.overwritten()
 
 
+@pytest.mark.parametrize('copy', [False, True])
+def test_later_in_place_operation_on_one_of_several_outputs_is_detected_or_prevented(copy: bool) -> None:
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.split = Split()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first, second = self.split(x)
+            return F.relu(second, inplace=True) + first
+
+    class Split(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x + 1, x - 1
+
+    recorder = PreActivationRecorder('split', copy=copy)
+    network = Network()
+    recorder.initialize(network)
+    with recorder:
+        network(torch.zeros(1, 2, 2, 2))
+    assert recorder.overwritten() is not copy
+    assert (recorder.get_record_data()[1].min() < 0) == copy
+
+
 class _Branches(torch.nn.Module):
     """A module of several outputs, as the parallel branches of an HRNet: two end in an activation, one does not."""
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from lckd_mm.cli.memory_format import to_channels_last
 from lckd_mm.errors import ConfigError, ConfigValueError
+from lckd_mm.models.losses import DecoupledLoss
 from lckd_mm.models.presets import PRESETS, expand_distiller
 from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, ofd_distiller, train_step
 
@@ -218,16 +219,87 @@ def test_losses_and_written_mappings_are_combined(batch: tuple) -> None:
 
 
 def test_tap_with_a_tuple_stands_for_all_its_levels(batch: tuple) -> None:
-    pyramid = [dict(classifier(depth)) for depth in (18, 50)]
-    for config in pyramid:
-        config['backbone'] = dict(config['backbone'], out_indices=(0, 1, 2, 3))
-    changes = dict(architecture=pyramid[0], teacher=pyramid[1])
-    model = build_distillation(distiller(['lipschitz', dict(type='pkd', taps=['backbone'])]), **changes)
+    model = build_distillation(distiller(['lipschitz', dict(type='pkd', taps=['backbone'])]), **pyramids())
     model.init_weights()
     losses = train_step(model, batch)
     assert losses['distill.loss_pkd'].isfinite()
     levels = [f'tap4_level{level}' for level in range(4)]
     assert list(model.distiller.adapters) == ['tap0', 'tap1', 'tap2', 'tap3', *levels]
+
+
+def pyramids() -> dict[str, dict]:
+    """Return architecture and teacher whose backbones yield four maps."""
+    networks = [dict(classifier(depth)) for depth in (18, 50)]
+    for config in networks:
+        config['backbone'] = dict(config['backbone'], out_indices=(0, 1, 2, 3))
+    return dict(architecture=networks[0], teacher=networks[1])
+
+
+@pytest.mark.parametrize('as_list', [False, True])
+def test_maps_that_mappings_select_have_their_own_adapters(batch: tuple, as_list: bool) -> None:
+    def mapping(index: int) -> dict:
+        recorder = ['tap0'] if as_list else 'tap0'
+        return {
+            argument: dict(from_student=side, recorder=recorder, data_idx=index)
+            for argument, side in dict(preds_S=True, preds_T=False).items()
+        }
+
+    loss = dict(type='PKDLoss', loss_weight=1.0)
+    names = dict(preds_S='student', preds_T='teacher')
+    mappings = {f'loss_{index}': mapping(index) for index in (1, 2)}
+    losses = dict.fromkeys(mappings, loss)
+    if as_list:
+        mappings = {name: {names[key]: value for key, value in each.items()} for name, each in mappings.items()}
+        losses = {name: dict(type='TapwiseLoss', loss=loss) for name in mappings}
+    written = dict(type='LipschitzDistiller', taps=['backbone'], distill_losses=losses, loss_forward_mappings=mappings)
+    model = build_distillation(written, **pyramids())
+    assert list(model.distiller.adapters) == ['tap0_data1', 'tap0_data2']
+    model.init_weights()
+    losses = train_step(model, batch)
+    assert all(parameter.grad is not None for parameter in model.distiller.adapters.parameters())
+    # Two taps, each of which selects a map, have adapters of the same weights.
+    taps = [dict(source='backbone', data_idx=index) for index in (1, 2)]
+    named = [dict(type='pkd', name=str(index), taps=[tap], loss_weight=1.0) for index, tap in zip((1, 2), taps)]
+    reference = build_distillation(dict(type='LipschitzDistiller', losses=named), **pyramids())
+    reference.init_weights()
+    adapters = zip(reference.distiller.adapters.values(), model.distiller.adapters.values(), strict=True)
+    model.zero_grad()
+    for theirs, ours in adapters:
+        theirs.load_state_dict(ours.state_dict())
+    reference.student.load_state_dict(model.student.state_dict())
+    reference.teacher.load_state_dict(model.teacher.state_dict())
+    again, expected = train_step(model, batch), train_step(reference, batch)
+    for index in (1, 2):
+        torch.testing.assert_close(again[f'distill.loss_{index}'], expected[f'distill.loss_{index}'])
+
+
+def test_ofd_on_several_maps_of_one_layer_is_refused() -> None:
+    with pytest.raises(ConfigValueError, match=r"'backbone' yields 4 maps, but a BN gives the OFD margins of one"):
+        build_distillation(dict(type='LipschitzDistiller', taps=['backbone'], losses=['ofd']), **pyramids())
+
+
+def test_relations_within_a_batch_of_one_image_are_zero(batch: tuple) -> None:
+    model = build_distillation(distiller(['rkd']))
+    model.init_weights()
+    # The BNs of the last stage need several values per channel.
+    model.eval()
+    images, labels = batch
+    losses = model(images[:1], labels[:1], mode='loss')
+    values = [value for name, value in losses.items() if 'rkd' in name]
+    assert [value.item() for value in values] == [0.0, 0.0]
+    sum(values).backward()
+    assert next(model.student.backbone.parameters()).grad.isfinite().all()
+    losses = model(images[:2], labels[:2], mode='loss')
+    assert losses['distill.loss_rkd_angle'] > 0
+
+
+@pytest.mark.parametrize(
+    ('scores', 'labels'),
+    [((4, 3), torch.zeros(4, 3)), ((4, 3, 2, 2), torch.zeros(4, 2, 2, dtype=torch.long)), ((4, 3), torch.zeros(4))],
+)
+def test_dkd_names_what_it_cannot_read(scores: tuple, labels: torch.Tensor) -> None:
+    with pytest.raises(ConfigValueError, match=r'one class per image, but .*remove transforms that mix images'):
+        DecoupledLoss()(torch.zeros(scores), torch.zeros(scores), labels)
 
 
 @pytest.mark.parametrize(

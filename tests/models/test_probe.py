@@ -10,12 +10,13 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
+from mmrazor.models.task_modules import RecorderManager
 from torch import Tensor, nn
 
 from lckd_mm.analysis.tap_finder import find_taps
 from lckd_mm.errors import ConfigValueError
 from lckd_mm.models.distillers.compatibility import loss_error
-from lckd_mm.models.distillers.probe import evaluating
+from lckd_mm.models.distillers.probe import evaluating, protect_from_inplace
 from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import (
     TAPS,
@@ -329,3 +330,25 @@ def test_stock_model_with_a_cache_for_evaluation_is_probed(config: str, num_taps
     assert len(find_taps(model)) == num_taps
     assert all(module.training for module in model.modules())
     assert not any(hasattr(module, 'ab') for module in model.modules())
+
+
+def test_activation_that_would_overwrite_one_of_several_outputs_is_not_in_place() -> None:
+    class Split(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x + 1, x - 1
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.split, self.relu, self.other = Split(), nn.ReLU(inplace=True), nn.ReLU(inplace=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = self.split(x)
+            return self.relu(second) + self.other(first * 2)
+
+    network, manager = Network(), RecorderManager(dict(split=dict(type='PreActivation', source='split')))
+    manager.initialize(network)
+    with manager, protect_from_inplace(network, manager):
+        network(torch.zeros(1, 2, 2, 2))
+    assert not network.relu.inplace
+    assert network.other.inplace

@@ -14,17 +14,18 @@ from .mappings import is_sequence, recorder_names
 from .network_taps import NetworkTaps
 from .token_grids import Size
 
-ChannelPairs = dict[tuple[str, int], tuple[int, int]]
-"""Channel counts of student and teacher, by the name of the student's recorder and the level."""
+ChannelPairs = dict[tuple[str, str], tuple[int, int]]
+"""Channel counts of student and teacher, by the name of the student's recorder and the key of the map."""
 
 
-def read_record_maps(taps: NetworkTaps, record: Mapping[str, Any]) -> list[tuple[str, int, Any]]:
-    """Return the recorder name, the level and the map of all maps of a record."""
+def read_record_maps(taps: NetworkTaps, record: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+    """Return the recorder name, the key and the map of all maps of a record."""
     indices = {key: record[key] for key in ('record_idx', 'data_idx') if key in record}
     return [
-        (name, level, feature)
+        (name, key, feature)
         for name in recorder_names(record)
-        for level, feature in enumerate(taps.read_maps(name, **indices))
+        for maps in [taps.read_maps(name, **indices)]
+        for key, feature in zip(taps.map_keys(name, len(maps), **indices), maps)
     ]
 
 
@@ -129,15 +130,15 @@ def match_channels(
             f"loss {loss_name!r} compares {len(students)} maps of the student's taps with {len(teachers)} of the teacher's: name as many "
             'in both networks.'
         )
-    for (name, level, student_map), (_, _, teacher_map) in zip(students, teachers):
+    for (name, key, student_map), (_, _, teacher_map) in zip(students, teachers):
         if name not in student.taps and not is_sequence(student_record):
             continue
         if not all(isinstance(feature, Tensor) and feature.dim() in (3, 4) for feature in (student_map, teacher_map)):
             continue
         pair = (num_channels(student_map), num_channels(teacher_map))
-        if known.setdefault((name, level), pair) != pair:
+        if known.setdefault((name, key), pair) != pair:
             raise ConfigValueError(
-                f"the student's tap {student.source(name)!r} has one adapter, but is compared with maps of {known[name, level][1]} and of "
+                f"the student's tap {student.source(name)!r} has one adapter, but is compared with maps of {known[name, key][1]} and of "
                 f'{pair[1]} channels: compare it with maps of one channel count, or set `adapters=False`.'
             )
 

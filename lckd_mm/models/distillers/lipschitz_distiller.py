@@ -168,14 +168,14 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
     ) -> Any:
         """As in the base class; a list of recorders yields a tuple of maps, and the student's taps pass their adapters."""
         taps = self.network_taps[from_student]
-        if isinstance(recorder, str):
-            levels = {recorder: [taps.read(recorder, record_idx, data_idx)]}
-        else:
-            levels = {name: taps.read_maps(name, record_idx, data_idx) for name in recorder}
-        if from_student and adapt:
-            levels = {name: self.adapters.adapt(name, maps) for name, maps in levels.items()}
-        maps = [feature for tap_maps in levels.values() for feature in tap_maps]
-        data = maps[0] if isinstance(recorder, str) else tuple(maps)
+        names, maps = [recorder] if isinstance(recorder, str) else recorder, []
+        for name in names:
+            tap_maps = taps.read_maps(name, record_idx, data_idx)
+            if from_student and adapt:
+                keys = taps.map_keys(name, len(tap_maps), record_idx, data_idx)
+                tap_maps = self.adapters.adapt(keys, tap_maps)
+            maps += tap_maps
+        data = maps[0] if isinstance(recorder, str) and len(maps) == 1 else tuple(maps)
         if connector:
             record = Record(data, taps, dict(recorder=recorder, record_idx=record_idx, data_idx=data_idx))
             data = connect(self.connectors[connector], record, valid_ratios, image_size)

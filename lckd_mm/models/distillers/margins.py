@@ -84,7 +84,13 @@ def find_margin_bn(teacher: nn.Module, taps: NetworkTaps, name: str) -> _BatchNo
             f"the teacher's tap {source!r} does not end in a BN, from which OFD margins are computed (normalization layers in it: "
             f'{norms}): {fix}.'
         )
-    num_channels = taps.read(name).shape[1] if taps.is_recorded(name) else bn.num_features
+    maps = taps.read_maps(name) if taps.is_recorded(name) else []
+    if len(maps) > 1:
+        raise ConfigValueError(
+            f"the teacher's tap {source!r} yields {len(maps)} maps, but a BN gives the OFD margins of one: tap the layers that yield them, "
+            'one tap per map.'
+        )
+    num_channels = maps[0].shape[1] if maps else bn.num_features
     if bn.num_features != num_channels:
         raise ConfigValueError(
             f"the teacher's tap {source!r} has {num_channels} channels, but the BN of its OFD margins, {bn_name or 'its last one'}, has "

@@ -166,6 +166,15 @@ class NetworkTaps:
         is_pyramid = isinstance(record, (tuple, list)) and all(isinstance(level, Tensor) for level in record)
         return list(record) if is_pyramid else [record]
 
+    def map_keys(self, name: str, num_maps: int, record_idx: int = 0, data_idx: int | None = None) -> list[str]:
+        """Return a key for each map of a record: ``tap0``; ``tap0_level1`` in a pyramid; ``tap0_data1`` if the mapping selects it."""
+        own = self.taps[name].indices if name in self.taps else {}
+        if record_idx and 'record_idx' not in own:
+            name = f'{name}_record{record_idx}'
+        if data_idx is not None and 'data_idx' not in own:
+            name = f'{name}_data{data_idx}'
+        return [name] if num_maps == 1 else [f'{name}_level{level}' for level in range(num_maps)]
+
     def observe_tokens(self, image_size: Size, name: str, record_idx: int = 0, data_idx: int | None = None) -> bool:
         """Note the numbers of tokens of a record of one image of (H, W) pixels; return whether the record contains tokens."""
         indices = self._indices(name, record_idx, data_idx)

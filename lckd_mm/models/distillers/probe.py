@@ -10,6 +10,7 @@ from mmrazor.models.task_modules import RecorderManager
 from torch import Tensor, nn
 
 from ..interfaces import detects_overwriting
+from ..utils.tensors import find_tensors
 from .network_taps import NetworkTaps
 from .probe_inputs import list_probe_inputs, make_inputs
 
@@ -58,7 +59,7 @@ def protect_from_inplace(model: nn.Module, manager: RecorderManager) -> Iterator
     """
 
     def switch_off(module: Any, inputs: tuple) -> None:
-        if inputs and any(inputs[0] is record for r in manager.recorders.values() for record in r.data_buffer):
+        if inputs and any(inputs[0] is t for r in manager.recorders.values() for t in find_tensors(r.data_buffer)):
             module.inplace = False
 
     handles = [module.register_forward_pre_hook(switch_off) for module in inplace_modules(model).values()]

@@ -6,12 +6,13 @@ from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigTypeError, ConfigValueError
 
+from ..utils.tensors import find_tensors
 from .compatibility import ChannelPairs
 from .network_taps import NetworkTaps
 
 
 class TapAdapters(nn.ModuleDict):
-    """The adapters of the student's taps by the name of the recorder: ``tap0``, or ``tap0_level1`` for a level of a pyramid.
+    """The adapters of the student's taps by the key of the map: ``tap0``, or ``tap0_level1`` for a level of a pyramid.
 
     Args:
         option (bool | str | Sequence[dict | str | None]): ``adapters`` of :class:`LipschitzDistiller`.
@@ -48,16 +49,15 @@ class TapAdapters(nn.ModuleDict):
             channels (ChannelPairs): Channel counts of student and teacher.
             taps (NetworkTaps): The student's taps, which have the records of a probe run.
         """
-        for (name, level), (student, teacher) in channels.items():
+        for (name, key), (student, teacher) in channels.items():
             option = self._option(name)
             if option is True or (option == 'auto' and student != teacher):
                 option = dict(type='PointwiseAdapter')
             if isinstance(option, dict):
-                maps = taps.read_maps(name)
                 adapter = MODELS.build(
                     {'_scope_': 'mmrazor', **option, 'in_channels': student, 'out_channels': teacher}
                 )
-                self[_key(name, level, len(maps))] = adapter.to(maps[level].device)
+                self[key] = adapter.to(next(find_tensors(taps.read(name))).device)
 
     def _option(self, name: str) -> Any:
         return self._by_tap.get(name) if self._common is None else self._common
@@ -81,8 +81,7 @@ class TapAdapters(nn.ModuleDict):
         Raises:
             ConfigValueError: A tap does.
         """
-        for (name, level), (student, teacher) in channels.items():
-            key = _key(name, level, len(taps.read_maps(name)))
+        for (name, key), (student, teacher) in channels.items():
             if key not in self and self._option(name) == 'auto' and student != teacher:
                 raise ConfigValueError(
                     f"the student's tap {taps.source(name)!r} has {student} channels and the teacher's {teacher}, but its adapter could "
@@ -90,9 +89,8 @@ class TapAdapters(nn.ModuleDict):
                     'probe_inputs=(4, 224, 224) for example, or set adapters=False.'
                 )
 
-    def adapt(self, name: str, maps: Sequence[Any]) -> list[Any]:
-        """Return the maps of a tap in the teacher's channel counts; maps without an adapter are returned as they are."""
-        keys = [_key(name, level, len(maps)) for level in range(len(maps))]
+    def adapt(self, keys: Sequence[str], maps: Sequence[Any]) -> list[Any]:
+        """Return the maps of these keys in the teacher's channel counts; maps without an adapter are returned as they are."""
         for key, feature in zip(keys, maps):
             # Several losses read the output of one forward pass.
             if key in self and key not in self._outputs:
@@ -102,7 +100,3 @@ class TapAdapters(nn.ModuleDict):
     def clear_outputs(self) -> None:
         """Clear the outputs of the last batch."""
         self._outputs.clear()
-
-
-def _key(name: str, level: int, num_levels: int) -> str:
-    return name if num_levels == 1 else f'{name}_level{level}'

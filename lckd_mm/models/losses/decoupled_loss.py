@@ -27,7 +27,8 @@ class DecoupledLoss(nn.Module):
         - Output: scalar.
 
     Raises:
-        ConfigValueError: ``tau`` is not positive, a weight is negative, or the networks have different numbers of classes.
+        ConfigValueError: ``tau`` is not positive, a weight is negative, the networks have different numbers of classes, or an image has
+            scores of several places or a mixed label.
 
     Source:
         arXiv 2203.08679, equations 6 and 7; the factor ``tau**2`` is that of the authors' code.
@@ -53,6 +54,13 @@ class DecoupledLoss(nn.Module):
         """Compute the loss of a batch."""
         if preds_S.shape != preds_T.shape:
             raise ConfigValueError(f'DecoupledLoss: {different_classes(preds_S, preds_T)}')
+        is_index = not gt_labels.is_floating_point() and gt_labels.numel() == len(preds_S)
+        if preds_S.dim() != 2 or not is_index:
+            raise ConfigValueError(
+                f'DecoupledLoss reads class scores (B, C) and one class per image, but the scores are {tuple(preds_S.shape)} and the '
+                f'labels {tuple(gt_labels.shape)}, {gt_labels.dtype}: remove transforms that mix images, such as Mixup and CutMix, or use '
+                'another loss: kd, dist, or cwd for a segmentor.'
+            )
         target = gt_labels.reshape(-1, 1)
         (binary, others), (teacher_binary, teacher_others) = (
             _split(scores.to(torch.promote_types(scores.dtype, torch.float32)) / self.tau, target)

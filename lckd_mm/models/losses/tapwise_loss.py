@@ -21,6 +21,7 @@ class TapwiseLoss(nn.Module):
         loss_weight (float): Factor of the sum. Defaults to 1.0.
         resize (bool): Whether a student's map (B, C, H, W) of another height or width than the teacher's is interpolated bilinearly to
             the teacher's. Defaults to False.
+        min_batch (int): Number of images below which the loss is 0; 2 for a relation between images. Defaults to 1.
 
     Shape:
         - student: K maps (B, C, H, W), or (B, N, C) for tokens.
@@ -37,12 +38,13 @@ class TapwiseLoss(nn.Module):
         tensor(2.)
     """
 
-    def __init__(self, loss: dict, loss_weight: float = 1.0, resize: bool = False) -> None:
+    def __init__(self, loss: dict, loss_weight: float = 1.0, resize: bool = False, min_batch: int = 1) -> None:
         super().__init__()
         check_number('TapwiseLoss', 'loss_weight', loss_weight)
         self.loss = MODELS.build(loss)
         self.loss_weight = loss_weight
         self.resize = resize
+        self.min_batch = min_batch
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """Sum the loss over the pairs of maps."""
@@ -51,6 +53,9 @@ class TapwiseLoss(nn.Module):
                 f'{type(self.loss).__name__} compares {len(student)} maps of the student with {len(teacher)} of the teacher: name taps '
                 'with as many levels in both networks.'
             )
+        if student and len(student[0]) < self.min_batch:
+            # Parameters without a gradient would be an error in distributed training.
+            return sum((0.0 * s.sum() for s in student[1:]), start=0.0 * student[0].sum())
         pairs = [self._pair_tokens(s, t) if 3 in (s.dim(), t.dim()) else (s, t) for s, t in zip(student, teacher)]
         if self.resize:
             pairs = [(_resized(s, t), t) for s, t in pairs]

@@ -9,9 +9,18 @@ def rkd(distance_weight: float = 25.0, angle_weight: float = 50.0) -> Expansion:
     records = both('taps', 'student', 'teacher', adapt=False, connector='pool')
     losses = dict(
         distance=dict(
-            type='TapwiseLoss', loss=dict(type='DistanceWiseRKD', loss_weight=1.0), loss_weight=distance_weight
+            type='TapwiseLoss',
+            loss=dict(type='DistanceWiseRKD', loss_weight=1.0),
+            loss_weight=distance_weight,
+            # MMRazor's is NaN for one image.
+            min_batch=2,
         ),
-        angle=dict(type='TapwiseLoss', loss=dict(type='AngleWiseRKD', loss_weight=1.0), loss_weight=angle_weight),
+        angle=dict(
+            type='TapwiseLoss',
+            loss=dict(type='AngleWiseRKD', loss_weight=1.0),
+            loss_weight=angle_weight,
+            min_batch=2,
+        ),
     )
     return Expansion(
         losses=losses,

@@ -7,6 +7,8 @@ from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
 from mmrazor.registry import TASK_UTILS
 from torch import Tensor, nn
 
+from ..utils.tensors import find_tensors
+
 ACTIVATIONS = (
     nn.CELU,
     nn.ELU,
@@ -61,7 +63,8 @@ class PreActivationRecorder(ModuleOutputsRecorder):
     def __init__(self, source: str, copy: bool = False) -> None:
         super().__init__(source)
         self.copy = copy
-        self._versions: list[int | None] = []
+        # The counters of the tensors of each record.
+        self._versions: list[list[int]] = []
         self._activations: list[tuple[nn.Module, Any, Any]] = []
         # The activations that yield the tensors of a tuple; None until the first forward pass, `()` if the module yields one tensor.
         self._final: tuple[nn.Module, ...] | None = None
@@ -103,23 +106,22 @@ class PreActivationRecorder(ModuleOutputsRecorder):
         else:
             record = _before(outputs, activations[-1:])
             self._final = ()
-        if isinstance(record, Tensor) and self.copy:
-            record = record.clone()
+        if self.copy:
+            record = _convert_tensors(record, torch.clone)
         self.data_buffer.append(record)
         # The output of a compiled function has another counter than the tensor in it.
-        is_counted = isinstance(record, Tensor) and not torch.compiler.is_compiling()
-        self._versions.append(record._version if is_counted else None)
+        self._versions.append([] if torch.compiler.is_compiling() else _versions(record))
 
     def overwritten(self) -> bool:
         """Return whether an in-place operation has changed a record since it was stored."""
-        return any(v is not None and r._version != v for r, v in zip(self.data_buffer, self._versions))
+        return any(versions and _versions(r) != versions for r, versions in zip(self.data_buffer, self._versions))
 
     def convert_records(self, convert: Callable[[Any], Any]) -> None:
         """Replace each record by a function of it; an overwritten record stays, so that it is reported."""
-        for index, (record, version) in enumerate(zip(self.data_buffer, self._versions)):
-            if version is None or record._version == version:
+        for index, (record, versions) in enumerate(zip(self.data_buffer, self._versions)):
+            if not versions or _versions(record) == versions:
                 self.data_buffer[index] = converted = convert(record)
-                self._versions[index] = None if version is None else converted._version
+                self._versions[index] = _versions(converted) if versions else []
 
     def reset_data_buffer(self) -> None:
         """Clear the recorded tensors."""
@@ -129,6 +131,18 @@ class PreActivationRecorder(ModuleOutputsRecorder):
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         super().__exit__(exc_type, exc_value, traceback)
         self._activations = []
+
+
+def _versions(record: Any) -> list[int]:
+    return [tensor._version for tensor in find_tensors(record)]
+
+
+def _convert_tensors(record: Any, convert: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(record, Tensor):
+        return convert(record)
+    if type(record) in (tuple, list):
+        return type(record)(_convert_tensors(entry, convert) for entry in record)
+    return record
 
 
 def _before(output: Any, activations: list[tuple[nn.Module, Any, Any]]) -> Any:
