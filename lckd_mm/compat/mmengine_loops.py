@@ -82,6 +82,28 @@ def mmengine_iterations(original: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+@patch(
+    'mmengine.runner.loops:_InfiniteDataloaderIterator',
+    '__init__',
+    library='mmengine',
+    versions='>=0.10,<1',
+    issue='none known',
+    reason='in a training that counts iterations, the workers of the data loader start before `before_train` of the hooks, so that what '
+    'hooks change in the data set or in the data loader has no effect: errors of samples do not name their files',
+    until='IterBasedTrainLoop starts its workers after before_train',
+)
+def mmengine_worker_start(_: Callable[..., None]) -> Callable[..., None]:
+    """Start the workers when the first batch is read."""
+
+    def initialize(self: Any, dataloader: Any) -> None:
+        self._dataloader = dataloader
+        self._epoch = 0
+        # A generator calls `iter` when its first element is read.
+        self._iterator = (batch for loader in [dataloader] for batch in loader)
+
+    return initialize
+
+
 class _Batches:
     """The batches of a training; ``before_load_batch`` of the hooks is called before each.
 

@@ -121,8 +121,9 @@ def test_the_hook_modifies_the_data_set_of_the_loop(loop: str, tmp_path: Path) -
         dataset[0]
 
 
+@pytest.mark.parametrize('loop', [dict(by_epoch=True, max_epochs=2), dict(by_epoch=False, max_iters=2)])
 @pytest.mark.parametrize('num_workers', [0, 1])
-def test_a_training_with_the_hook_stops_with_the_sentence(num_workers: int, tmp_path: Path) -> None:
+def test_a_training_with_the_hook_stops_with_the_sentence(num_workers: int, loop: dict, tmp_path: Path) -> None:
     loader = dict(
         dataset=RepeatDataset(Photographs(pipeline=[broken]), 2),
         batch_size=1,
@@ -130,6 +131,7 @@ def test_a_training_with_the_hook_stops_with_the_sentence(num_workers: int, tmp_
         persistent_workers=num_workers > 0,
         sampler=dict(type='DefaultSampler', shuffle=False),
     )
-    runner = make_runner(tmp_path, train_dataloader=loader, custom_hooks=[dict(type='mmrazor.SampleErrorHook')])
+    hooks = [dict(type='mmrazor.SampleErrorHook')]
+    runner = make_runner(tmp_path, train_dataloader=loader, train_cfg=loop, custom_hooks=hooks)
     with pytest.raises(SampleError, match=r"^sample 0 of the data set, 'a.jpg'"):
         runner.train()
