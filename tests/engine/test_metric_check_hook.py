@@ -6,6 +6,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 
+from lckd_mm.engine.hooks import MetricCheckHook
 from lckd_mm.errors import ConfigValueError
 from tests.helpers.small_classifiers import build_distillation
 from tests.helpers.toy_runners import toy_runner
@@ -32,6 +33,18 @@ class MetricOfManyImages(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         return {'score': 1.0} if len(results) > 1 else {}
+
+
+class BrokenMetric(BaseMetric):
+    """Cannot be computed for a single image, as the area under a curve with one class."""
+
+    default_prefix = 'broken'
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results += [len(sample) for sample in data_samples]
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        raise ZeroDivisionError
 
 
 def train(work_dir: Path, save_best: str | None, *hooks: dict, **options: Any) -> torch.Tensor:
@@ -68,3 +81,22 @@ def test_metric_that_one_image_does_not_produce_is_accepted(tmp_path: Path) -> N
     evaluator = [dict(type='mmpretrain.Accuracy', topk=(1,)), MetricOfManyImages()]
     train(tmp_path, 'many/score', dict(type='MetricCheckHook'), val_evaluator=evaluator)
     assert list(tmp_path.glob('best_many_score*.pth'))
+
+
+def test_metric_that_cannot_be_computed_is_sent_to_the_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for it, also in the check."""
+    sent: list[Any] = []
+    monkeypatch.setattr('mmengine.evaluator.metric.broadcast_object_list', sent.append)
+    runner = toy_runner(
+        build_distillation(),
+        tmp_path,
+        val_evaluator=[BrokenMetric()],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='broken/score', rule='greater')),
+    )
+    metric = runner.val_loop.evaluator.metrics[0]
+    MetricCheckHook().before_train(runner)
+    assert sent == [[{}]]
+    with pytest.raises(ZeroDivisionError):
+        metric.compute_metrics([])

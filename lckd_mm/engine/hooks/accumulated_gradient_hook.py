@@ -1,5 +1,6 @@
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
@@ -18,6 +19,8 @@ class AccumulatedGradientHook(Hook):
     With ``accumulative_counts`` an epoch can end before the gradients of enough iterations are accumulated. mmengine loses the gradients
     of these iterations when the training is resumed.
 
+    In distributed training they are lost as well: each process has gradients of its own, and only one writes the checkpoint.
+
     Example:
         >>> default_hooks = dict(accumulated_gradients=dict(type='mmrazor.AccumulatedGradientHook'))
     """
@@ -34,7 +37,7 @@ class AccumulatedGradientHook(Hook):
             runner (Runner): The runner of the training.
             checkpoint (dict[str, Any]): The checkpoint that is about to be saved.
         """
-        if 'optimizer' not in checkpoint or not _accumulates(runner.optim_wrapper):
+        if 'optimizer' not in checkpoint or not _accumulates(runner.optim_wrapper) or get_world_size() > 1:
             return
         parameters = unwrapped_model(runner).named_parameters()
         # The optimizer removes the gradients after its step.
@@ -59,7 +62,7 @@ class AccumulatedGradientHook(Hook):
             runner (Runner): The runner of the training.
         """
         gradients, self._loaded_gradients = self._loaded_gradients, {}
-        if not gradients or not _accumulates(runner.optim_wrapper):
+        if not gradients or not _accumulates(runner.optim_wrapper) or get_world_size() > 1:
             return
         for name, parameter in unwrapped_model(runner).named_parameters():
             if name in gradients:

@@ -1,5 +1,6 @@
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
@@ -51,7 +52,11 @@ def _check_size(loop: str, loader: Any) -> None:
             'filter_cfg and the class names (metainfo) do not exclude all of them.'
         )
     if len(loader) == 0:
+        # mmdet's samplers of batches have a batch size and a sampler of their own.
+        batches = loader if loader.batch_size is not None else loader.batch_sampler
+        num_samples = len(batches.sampler) if hasattr(batches.sampler, '__len__') else num_images
+        share = '' if get_world_size() == 1 else f' of each of the {get_world_size()} processes'
         raise ConfigValueError(
-            f'{loop}_dataloader yields no batch: drop_last=True drops the only one, of {num_images} images, since '
-            f'batch_size={loader.batch_size}; use a batch size of at most {num_images}.'
+            f'{loop}_dataloader yields no batch: drop_last=True drops the only one{share}, of {num_samples} images, since '
+            f'batch_size={batches.batch_size}; use a batch size of at most {num_samples}.'
         )

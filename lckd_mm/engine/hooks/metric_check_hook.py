@@ -1,5 +1,5 @@
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,7 +78,7 @@ def _metrics_of_one_image(runner: Runner) -> dict[str, Any]:
     evaluator: Any = runner.val_loop.evaluator
     is_training = runner.model.training
     try:
-        with _same_random_numbers():
+        with _same_random_numbers(), _without_errors(evaluator.metrics):
             runner.model.eval()
             batch = loader.collate_fn([loader.dataset[0]])
             outputs = runner.model.val_step(batch)
@@ -91,6 +91,33 @@ def _metrics_of_one_image(runner: Runner) -> dict[str, Any]:
         for metric in evaluator.metrics:
             metric.results.clear()
         runner.model.train(is_training)
+
+
+@contextmanager
+def _without_errors(metrics: Iterable[Any]) -> Iterator[None]:
+    """Let metrics that cannot be computed yield nothing.
+
+    Only the main process computes them, and then sends them to the others, which would wait for it without end.
+    """
+
+    def guarded(compute: Callable[[list], dict]) -> Callable[[list], dict]:
+        def compute_metrics(results: list) -> dict:
+            try:
+                return compute(results)
+            except Exception:
+                return {}
+
+        return compute_metrics
+
+    metrics = list(metrics)
+    for metric in metrics:
+        metric.compute_metrics = guarded(metric.compute_metrics)
+    try:
+        yield
+    finally:
+        for metric in metrics:
+            # The method of the class is visible again.
+            del metric.compute_metrics
 
 
 @contextmanager
