@@ -15,8 +15,8 @@ from .parser import VerbParser, add_config_arguments
 
 EXAMPLES = {
     'write the expanded config to a file, which `train` accepts': '{prog} lckd_mm::voc/lckd_faster_rcnn.py > expanded.py',
-    'with another weight': (
-        '{prog} lckd_mm::voc/lckd_faster_rcnn.py --cfg-options model.distiller.losses.lipschitz.loss_weight=0.5'
+    'with another strength of the Lipschitz loss': (
+        '{prog} lckd_mm::voc/lckd_faster_rcnn.py --cfg-options default_hooks.lipschitz_balance.share=0.2'
     ),
 }
 

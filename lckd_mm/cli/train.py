@@ -26,7 +26,7 @@ EXAMPLES = {
     ),
     'a student distilled from it, with other values of the config': (
         '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py '
-        '--cfg-options train_dataloader.batch_size=64 model.distiller.losses.lipschitz.loss_weight=0.5'
+        '--cfg-options train_dataloader.batch_size=64 default_hooks.lipschitz_balance.share=0.2'
     ),
     'go on after an interruption': '{prog} lckd_mm::demo/lckd_resnet_w16_w4_digits.py --resume',
     'two processes': (
