@@ -113,7 +113,7 @@ make_environment() {
         return
     fi
     interpreter="$(find_python)"
-    [ ! -e "$venv" ] || say "$venv does not work: it is created again"
+    [ ! -e "$venv" ] || say "$venv does not work, or has another Python than $interpreter: it is created again"
     rm -rf "$venv"
     mkdir -p "$logs"
     hint="On Debian and Ubuntu, install the package python$(version_of "$interpreter")-venv."
