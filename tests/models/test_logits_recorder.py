@@ -11,10 +11,21 @@ from lckd_mm.models.utils import build_model
         ('mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py', 'decode_head.conv_seg'),
         ('mmseg::unet/unet-s5-d16_fcn_4xb4-40k_chase-db1-128x128.py', 'decode_head.conv_seg'),
         ('mmpretrain::resnet/resnet18_8xb16_cifar10.py', 'head.fc'),
+        # Heads with further layers of as many outputs, the first two of which are for auxiliary losses.
+        ('mmseg::pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py', 'decode_head.conv_seg'),
+        ('mmseg::danet/danet_r50-d8_4xb2-40k_cityscapes-512x1024.py', 'decode_head.conv_seg'),
+        ('mmseg::encnet/encnet_r50-d8_4xb2-40k_cityscapes-512x1024.py', 'decode_head.conv_seg'),
     ],
 )
 def test_class_scores_are_those_of_the_main_head(config: str, layer: str) -> None:
-    assert find_logits(build_model(dict(cfg_path=config))) == layer
+    assert find_logits(build_model(dict(cfg_path=config, cfg_options={'pretrained': None}))) == layer
+
+
+def test_class_scores_are_not_a_hidden_layer_of_as_many_channels() -> None:
+    config = 'mmseg::deeplabv3plus/deeplabv3plus_r18-d8_4xb2-80k_cityscapes-512x1024.py'
+    model = build_model(dict(cfg_path=config, cfg_options={'decode_head.num_classes': 12, 'pretrained': None}))
+    assert model.decode_head.c1_bottleneck.conv.out_channels == 12
+    assert find_logits(model) == 'decode_head.conv_seg'
 
 
 def test_a_model_can_be_its_own_head() -> None:

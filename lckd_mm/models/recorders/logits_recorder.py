@@ -10,7 +10,7 @@ class LogitsRecorder(ModuleOutputsRecorder):
     """Record the class scores of a model, one score per class.
 
     Without a ``source``, the recorder selects the last linear layer or convolution of the model's first head with ``num_classes``
-    outputs: ``head.fc`` of a classifier, ``decode_head.conv_seg`` of a segmentor. Of the heads of a cascade, the last is the model's.
+    outputs: ``head.fc`` of a classifier. In a head of mmseg it is ``conv_seg``. Of the heads of a cascade, the last is the model's.
 
     Args:
         source (str): Name of the layer. Defaults to '', which selects it when the model is known.
@@ -57,7 +57,9 @@ def find_logits(model: nn.Module) -> str:
                     for index, stage in cascade.named_children()
                     for name in _class_layers(f'{parent}.{index}', stage)
                 ]
-            return names[-1]
+            # mmseg builds it before the other layers of a head; some have further outputs of as many channels, for auxiliary losses.
+            scores = [name for name in names if name.rpartition('.')[2] == 'conv_seg']
+            return (scores or names)[-1]
     raise ConfigValueError(
         f'{type(model).__name__} has no head with a layer of `num_classes` outputs, from which a loss on class scores could be '
         "computed: name the layer as the loss's tap, taps=['head.fc'] for example, or use a loss on feature maps."
