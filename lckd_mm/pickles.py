@@ -7,6 +7,7 @@ import collections
 import datetime
 import functools
 import io
+import math
 import pathlib
 import pickle
 from typing import Any
@@ -149,8 +150,17 @@ class _DataDtype(_CheckedDtype):
 class _DataArray(_CheckedArray):
     """Reads arrays of Python objects, and those of Python 2, whose bytes pickle decodes with the encoding 'latin1'."""
 
+    _is_set = False
+
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, shape, dtype, is_fortran, data = state
+        if self._is_set:
+            # numpy would free the memory, which other arrays of the file may share.
+            raise UnsafePickleError('a second state of an array')
+        self._is_set = True
+        if isinstance(data, list) and math.prod(shape) != len(data):
+            # numpy does not count the objects.
+            raise UnsafePickleError(f'an array of the shape {shape} with {len(data)} objects')
         if isinstance(dtype, _DataDtype) and dtype.dtype.kind == 'O' and isinstance(data, list):
             np.ndarray.__setstate__(self, (version, shape, dtype.dtype, is_fortran, data))
             return
@@ -165,6 +175,8 @@ def _new_array(*_: Any) -> _DataArray:
 
 def _from_buffer(buffer: Any, dtype: _DataDtype, shape: Any, order: Any, axis_order: Any = None) -> Any:
     """Replaces numpy's `_frombuffer`, by which protocol 5 stores contiguous arrays."""
+    if not isinstance(buffer, (bytes, bytearray)):
+        raise UnsafePickleError(f'an array in the memory of a {type(buffer).__name__}')
     array = np.frombuffer(buffer, dtype.dtype)
     if order == 'K' and axis_order is not None:
         return array.reshape(shape, order='C').transpose(axis_order)
@@ -181,9 +193,49 @@ def _load_storage(content: bytes) -> Any:
     return load_data(io.BytesIO(content), 'cpu')
 
 
+class _Call:
+    """Stands for a class or a function in a file, which can call it but not change its attributes."""
+
+    __slots__ = ('_function',)
+    _function: Any
+
+    def __init__(self, function: Any) -> None:
+        object.__setattr__(self, '_function', function)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise UnsafePickleError(f'a new attribute {name!r} of {self._function.__qualname__}')
+
+
+class _Fixed(type):
+    """The type of classes whose attributes a file cannot change."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise UnsafePickleError(f'a new attribute {name!r} of {cls.__qualname__}')
+
+
+class _DataElement(dict, metaclass=_Fixed):
+    """Stands for a data element of mmengine, such as the proposals that mmdet writes: a dict of its fields."""
+
+    def __setstate__(self, state: Any) -> None:
+        attributes = state[0] if isinstance(state, tuple) else state
+        names = attributes.get('_data_fields', ()) if isinstance(attributes, dict) else ()
+        self.update({name: attributes[name] for name in names})
+
+
 @functools.lru_cache(maxsize=1)
 def _names() -> dict[str, Any]:
     """Return what each accepted name in a file stands for."""
+    # Python lets nobody change its built-in types.
+    return {
+        name: value if value in _BUILTINS or not callable(value) or value is _DataElement else _Call(value)
+        for name, value in _values().items()
+    }
+
+
+def _values() -> dict[str, Any]:
     multiarrays = ('numpy.core.multiarray', 'numpy._core.multiarray')
     builtins = {f'{module}.{kind.__name__}': kind for kind in _BUILTINS for module in ('builtins', '__builtin__')}
     dtypes = {f'torch.{name}': value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
@@ -196,6 +248,7 @@ def _names() -> dict[str, Any]:
         **{f'{multiarray}.scalar': _new_scalar for multiarray in multiarrays},
         **{f'{numeric}._frombuffer': _from_buffer for numeric in ('numpy.core.numeric', 'numpy._core.numeric')},
         'numpy.ndarray': _DataArray,
+        'mmengine.structures.instance_data.InstanceData': _DataElement,
         'numpy.dtype': _DataDtype,
         '_codecs.encode': _encode,
         'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,

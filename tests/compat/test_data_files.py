@@ -64,6 +64,72 @@ def test_calls_are_refused(name: str, protocol: int, tmp_path: Path) -> None:
     assert not (tmp_path / 'marker').exists()
 
 
+class _ArrayWithState:
+    """Is pickled as numpy pickles an array, with another state."""
+
+    def __init__(self, shape: tuple, data: Any) -> None:
+        self.state = (1, shape, np.dtype('O'), False, data)
+
+    def __reduce__(self) -> tuple:
+        return np.empty(0).__reduce__()[0], (np.ndarray, (0,), b'b'), self.state
+
+
+@pytest.mark.parametrize('protocol', range(2, 6))
+def test_array_of_fewer_objects_than_its_shape_is_refused(protocol: int) -> None:
+    """numpy would read beyond the list."""
+    with pytest.raises(UnsafePickleError, match=r'an array of the shape \(3,\) with 1 objects'):
+        loads_pickle(pickle.dumps(_ArrayWithState((3,), ['a']), protocol))
+    assert loads_pickle(pickle.dumps(_ArrayWithState((1,), ['a']), protocol)).tolist() == ['a']
+
+
+def test_array_that_is_changed_after_it_was_read_is_refused() -> None:
+    """numpy would free memory that another array may share."""
+    array = np.arange(3)
+    content = pickle.dumps(array, 2)
+    second = pickle.dumps(array.__reduce__()[2], 2)[2:-1]
+    assert content[-2:] == b'b.'
+    with pytest.raises(UnsafePickleError, match='a second state of an array'):
+        loads_pickle(content[:-1] + second + b'b.')
+
+
+def test_array_in_the_memory_of_another_one_is_refused() -> None:
+    class Shared:
+        def __reduce__(self) -> tuple:
+            return np.arange(3).__reduce_ex__(5)[0], (np.arange(3), np.dtype(int), (3,), 'C')
+
+    with pytest.raises(UnsafePickleError, match='an array in the memory of a _DataArray'):
+        loads_pickle(pickle.dumps(Shared(), 2))
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        *('collections Counter', 'pathlib Path', 'datetime date', 'numpy ndarray', 'numpy dtype', '_codecs encode'),
+        *('numpy._core.multiarray _reconstruct', 'torch._utils _rebuild_tensor_v2', 'builtins dict'),
+        'mmengine.structures.instance_data InstanceData',
+    ],
+)
+def test_classes_and_functions_are_not_changed(name: str) -> None:
+    module, attribute = name.split()
+    state = pickle.dumps((None, {'most_common': 1}), 2)[2:-1]
+    content = f'c{module}\n{attribute}\n'.encode() + state + b'b.'
+    with pytest.raises((UnsafePickleError, TypeError, AttributeError)):
+        loads_pickle(content)
+    assert callable(collections.Counter.most_common)
+
+
+def test_proposals_of_mmdet_are_read_as_dicts() -> None:
+    from mmengine.structures import InstanceData
+
+    boxes = torch.rand(2, 4)
+    content = pickle.dumps({'a.jpg': InstanceData(bboxes=boxes, scores=np.ones(2, np.float32))})
+    read = loads_pickle(content)['a.jpg']
+    assert type(read) is dict
+    assert torch.equal(read['bboxes'], boxes)
+    assert type(read['scores']) is np.ndarray
+    assert set(read) == {'bboxes', 'scores'}
+
+
 @pytest.fixture
 def code(tmp_path: Path) -> RunsCode:
     return RunsCode(os.system, f'touch {tmp_path / "marker"}')
