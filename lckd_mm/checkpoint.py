@@ -177,6 +177,8 @@ def _safe_globals() -> tuple[tuple[Any, str], ...]:
         (_no_attribute, 'builtins.getattr'),
         (_no_bytes, 'builtins.bytes'),
         (dict, 'mmengine.config.config.ConfigDict'),
+        # The class of a function in the state of OneCycleLR, which is read as None and not loaded; see lckd_mm.compat.mmengine_schedulers.
+        (_no_attribute, 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'),
         (_CheckedArray, 'numpy.ndarray'),
         (_CheckedDtype, 'numpy.dtype'),
         *((_new_array, f'{multiarray}._reconstruct') for multiarray in multiarrays),
