@@ -84,15 +84,25 @@ def config_error_class(kind: type[Exception]) -> type[ConfigError]:
         kind (type): The class of an error that another package raises.
 
     Returns:
-        type: A subclass of both.
+        type: A subclass of both; if the other class does not take a message alone, of its first base class that does.
 
     Example:
         >>> issubclass(config_error_class(AssertionError), AssertionError), config_error_class(ValueError).__name__
         (True, 'ConfigValueError')
     """
     if kind not in _CLASSES:
-        _CLASSES[kind] = type(f'Config{kind.__name__}', (ConfigError, kind), {'__str__': Exception.__str__})
+        # The constructors of some classes have other arguments, that of JSONDecodeError for example.
+        base = next(each for each in kind.__mro__ if _takes_a_message(each))
+        _CLASSES[kind] = type(f'Config{base.__name__}', (ConfigError, base), {'__str__': Exception.__str__})
     return _CLASSES[kind]
+
+
+def _takes_a_message(kind: type[Exception]) -> bool:
+    try:
+        kind('message')
+    except TypeError:
+        return False
+    return True
 
 
 def check_number(owner: str, name: str, value: object, minimum: float = 0, is_open: bool = False) -> None:

@@ -15,7 +15,7 @@ def check_data(cfg: Config, *loaders: str) -> None:
     """Reject a config whose data sets do not exist.
 
     mmengine reports a missing file only when it reads it, without instructions; the ``data_help`` of a config contains them. A data
-    set that downloads its files, such as CIFAR-10 of mmpretrain, is not checked.
+    set that downloads its files, such as CIFAR-10 of mmpretrain, or reads them from another storage, is not checked.
 
     Args:
         cfg (Config): The config.
@@ -29,7 +29,7 @@ def check_data(cfg: Config, *loaders: str) -> None:
     """
     for name in loaders:
         for dataset in _find_datasets(cfg.get(name) or {}):
-            if _is_downloaded(dataset, cfg.get('default_scope')):
+            if _is_downloaded(dataset, cfg.get('default_scope')) or _is_remote(dataset):
                 continue
             for path in _required_paths(dataset):
                 if path and '://' not in path and not os.path.exists(path):
@@ -47,6 +47,12 @@ def _is_downloaded(dataset: dict[str, Any], scope: str | None) -> bool:
             kind = registry.get(kind)
     option = inspect.signature(kind).parameters.get('download') if inspect.isclass(kind) else None
     return option is not None and bool(dataset.get('download', option.default))
+
+
+def _is_remote(dataset: dict[str, Any]) -> bool:
+    """Return whether a data set reads its files through a backend that maps their paths."""
+    backend = dataset.get('backend_args') or dataset.get('file_client_args') or {}
+    return backend.get('backend', 'local') not in ('local', 'disk') or bool(backend.get('path_mapping'))
 
 
 def _required_paths(dataset: dict[str, Any]) -> list[str]:

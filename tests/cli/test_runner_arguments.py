@@ -1,6 +1,7 @@
 """The config that the arguments of ``train`` and ``test`` result in."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -161,3 +162,17 @@ def test_a_data_set_that_downloads_its_files_needs_no_folder(options: dict, is_a
     else:
         with pytest.raises(FileNotFoundError, match='nowhere'):
             check_data(cfg, 'train_dataloader')
+
+
+@pytest.mark.parametrize('key', ['backend_args', 'file_client_args'])
+def test_data_of_another_storage_are_not_looked_for_on_the_disk(key: str) -> None:
+    def check(**backend: Any) -> None:
+        dataset = {'data_root': 'data/coco', 'ann_file': 'train.json', key: backend}
+        check_data(Config(dict(train_dataloader=dict(dataset=dataset))), 'train_dataloader')
+
+    check(backend='petrel', path_mapping={'data/': 's3://bucket/'})
+    check(backend='petrel')
+    with pytest.raises(ConfigFileNotFoundError, match=r'data/coco/train\.json'):
+        check(backend='local')
+    with pytest.raises(ConfigFileNotFoundError, match=r'data/coco/train\.json'):
+        check()
