@@ -65,7 +65,7 @@ TORCH = (
 
 FRAMEWORKS: dict[str, dict[str, Dependency]] = {
     'mmengine': {
-        'openmmlab': _without_dependencies('mmengine', '>=0.10,<1'),
+        'openmmlab': _without_dependencies('mmengine', '>=0.10.5,<1'),
         'onedl': _without_dependencies('onedl-mmengine', '>=0.10.12,<1'),
     },
     'mmcv': {

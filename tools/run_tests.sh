@@ -17,6 +17,8 @@ set -euo pipefail
 case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit 0 ;; esac
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# The folder changes below.
+[ ! -d "${LCKD_VENV:-}" ] || export LCKD_VENV="$(cd "$LCKD_VENV" && pwd)"
 cd "$root"
 
 processes="${LCKD_TEST_PROCESSES:-2}"
