@@ -5,6 +5,7 @@ from .connectors import (
     GlobalPoolConnector,
     MarginConnector,
     PointwiseAdapter,
+    ScoreRowsConnector,
     SpectralNormConnector,
     TapwiseConnector,
 )
@@ -29,6 +30,7 @@ __all__ = [
     'PointwiseAdapter',
     'PreActivationRecorder',
     'PyramidNet',
+    'ScoreRowsConnector',
     'SpectralNormConnector',
     'StagedBackbone',
     'TapwiseConnector',

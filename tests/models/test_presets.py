@@ -293,6 +293,24 @@ def test_relations_within_a_batch_of_one_image_are_zero(batch: tuple) -> None:
     assert losses['distill.loss_rkd_angle'] > 0
 
 
+@pytest.mark.parametrize(('method', 'names'), [('kd', ('preds_S', 'preds_T')), ('dist', ('logits_S', 'logits_T'))])
+def test_scores_of_positions_are_averaged_as_those_of_images(method: str, names: tuple[str, str]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, 5, 3, 4, generator=generator, dtype=torch.float64) for _ in names]
+    expanded = expand_distiller(dict(losses=[method]))
+    loss = MODELS.build(expanded['distill_losses'][f'loss_{method}'])
+    connector = MODELS.build(expanded['connectors'][f'loss_{method}_rows'])
+    value = loss(**{name: connector(scores) for name, scores in zip(names, maps)})
+    # Each position is an image.
+    rows = [torch.stack([scores[b, :, i, j] for b in (0, 1) for i in range(3) for j in range(4)]) for scores in maps]
+    torch.testing.assert_close(value, loss(*rows))
+    assert torch.equal(connector(rows[0]), rows[0])
+    if method == 'kd':
+        student, teacher = (row.div(4).softmax(1) for row in rows)
+        expected = 0.9 * 16 * (teacher * (teacher / student).log()).sum(1).mean()
+        torch.testing.assert_close(value, expected)
+
+
 @pytest.mark.parametrize(
     ('scores', 'labels'),
     [((4, 3), torch.zeros(4, 3)), ((4, 3, 2, 2), torch.zeros(4, 2, 2, dtype=torch.long)), ((4, 3), torch.zeros(4))],

@@ -2,6 +2,7 @@ from .channel_norm_connector import ChannelNormConnector
 from .global_pool_connector import GlobalPoolConnector
 from .margin_connector import MarginConnector
 from .pointwise_adapter import PointwiseAdapter
+from .score_rows_connector import ScoreRowsConnector
 from .spectral_norm_connector import SpectralNormConnector
 from .tapwise_connector import TapwiseConnector
 
@@ -10,6 +11,7 @@ __all__ = [
     'GlobalPoolConnector',
     'MarginConnector',
     'PointwiseAdapter',
+    'ScoreRowsConnector',
     'SpectralNormConnector',
     'TapwiseConnector',
 ]

@@ -18,4 +18,8 @@ def dist(
         intra_loss_weight=intra_loss_weight,
         loss_weight=loss_weight,
     )
-    return Expansion(losses={'': loss}, records={'': both('logits', 'logits_S', 'logits_T')})
+    return Expansion(
+        losses={'': loss},
+        connectors=dict(rows=dict(type='ScoreRowsConnector')),
+        records={'': both('logits', 'logits_S', 'logits_T', connector='rows')},
+    )
