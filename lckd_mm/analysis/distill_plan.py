@@ -261,6 +261,8 @@ def _obstacle(kind: str, place: str, found: TapPairs, is_found: bool) -> str | N
     if place == 'scores':
         if found.logits is None:
             return found.logits_obstacle or 'the models have no class scores that correspond'
+        if kind == 'dkd' and found.has_score_maps:
+            return 'the class scores are maps, whose labels dkd does not read'
         reads_maps = kind in PRESETS and PRESETS[kind].reads == 'taps'
         return 'the class scores are no maps' if reads_maps and not found.has_score_maps else None
     if place == 'pyramid':

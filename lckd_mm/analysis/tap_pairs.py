@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigValueError
+from lckd_mm.models.distillers.probe import evaluating
 from lckd_mm.models.recorders.logits_recorder import find_logits
 
 from .forward_trace import image_size, trace_model
@@ -163,7 +165,8 @@ def _common_logits(
         return None, f'the student has {counts[0]} classes and the teacher {counts[1]}'
     if type(layers[0]) is not type(layers[1]):
         return None, 'the class scores of one model are maps, those of the other are not'
-    if not (_scores_images(layers[0], student_root) and _scores_images(layers[1], teacher_root)):
+    networks = (student, student_root), (teacher, teacher_root)
+    if not all(_scores_images(name, *network) for name, network in zip(names, networks, strict=True)):
         return (
             None,
             'the class scores are those of regions, queries or several levels, which do not correspond one to one',
@@ -171,12 +174,42 @@ def _common_logits(
     return names, ''
 
 
-def _scores_images(layer: nn.Module, root: Call) -> bool:
+def _scores_images(name: str, model: nn.Module, root: Call) -> bool:
     """Return whether a layer computes one score per class for an image or its positions.
 
     Scores of regions or queries of two networks do not correspond, since each network chooses its own. A layer that is not called in a
     forward pass is accepted.
     """
+    if _is_one_of_several(name, model):
+        return False
+    layer = model.get_submodule(name)
     calls = [call for call in root.walk() if call.module is layer and call.outputs]
-    shapes = [tuple(call.outputs[0][1].shape) for call in calls]
+    shapes = [tuple(call.outputs[0][1].shape) for call in calls] or _output_shapes(layer, model, root.arguments[0])
     return not shapes or (len(shapes) == 1 and shapes[0][0] == root.arguments[0].shape[0] and len(shapes[0]) in (2, 4))
+
+
+def _is_one_of_several(name: str, model: nn.Module) -> bool:
+    """Return whether a head has a list of such layers, for several levels or decoder layers; the heads of a cascade are no such list."""
+    path, _, part = name.rpartition('.')
+    while path:
+        parent = model.get_submodule(path)
+        if isinstance(parent, nn.ModuleList):
+            return len(parent) > 1 and not hasattr(parent[int(part)], 'num_classes')
+        path, _, part = path.rpartition('.')
+    return False
+
+
+@torch.no_grad()
+def _output_shapes(layer: nn.Module, model: nn.Module, image: Tensor) -> list[tuple[int, ...]]:
+    """Return the shapes of the outputs of a layer of the head, which the traced forward pass leaves out."""
+    shapes: list[tuple[int, ...]] = []
+    handle = layer.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
+    try:
+        with evaluating(model):
+            model(image)
+    except Exception:
+        # A head may need annotations; what it has computed before counts.
+        pass
+    finally:
+        handle.remove()
+    return shapes

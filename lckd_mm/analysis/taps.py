@@ -139,7 +139,11 @@ def print_pairs(found: TapPairs) -> None:
         student_layer, teacher_layer = found.logits
         print(
             f'The class scores, {student_layer} of the student and {teacher_layer} of the teacher, are compared by '
-            "'kd', 'dkd' and 'dist', without taps."
+            + (
+                "'kd' and 'dist', without taps, and by 'cwd' with taps='logits'."
+                if found.has_score_maps
+                else "'kd', 'dkd' and 'dist', without taps."
+            )
         )
 
 

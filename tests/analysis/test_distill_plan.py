@@ -83,6 +83,7 @@ def _plan(student: str, teacher: str, **options: Any) -> Plan:
         ('cwd', _found(logits=SCORES, pyramid=PYRAMID), dict(taps=['neck'])),
         ('ofd', _found(pyramid=PYRAMID), {}),
         ('kd', _found(logits=SCORES), {}),
+        ('kd', _found(logits=SCORES, maps=True), {}),
     ],
 )
 def test_a_requested_loss_reads_where_it_can(name: str, found: TapPairs, options: dict) -> None:
@@ -93,6 +94,7 @@ def test_a_requested_loss_reads_where_it_can(name: str, found: TapPairs, options
     ('name', 'found', 'reason'),
     [
         ('kd', _found(), 'kd is impossible: the student has 3 classes and the teacher 80'),
+        ('dkd', _found(logits=SCORES, maps=True), 'the class scores are maps'),
         ('ofd', _found(in_order=True), 'different strides'),
         ('at', _found(in_order=True), 'equal size'),
         ('kdd', _found(), "'kdd' is unknown.*did you mean 'kd'"),

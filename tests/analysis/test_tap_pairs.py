@@ -78,3 +78,30 @@ def test_both_models_are_probed_at_a_size_that_both_take() -> None:
     layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)]
     pairs = find_pairs(nn.Sequential(*layers), Fixed(*layers)).pairs
     assert [(a.grid, b.grid) for a, b in pairs] == [(Grid(112, 112),) * 2, (Grid(56, 56),) * 2]
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        # One layer for all levels; a layer per level; a layer per decoder layer.
+        'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+        'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+        'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+    ],
+)
+def test_class_scores_of_levels_and_queries_do_not_correspond(config: str) -> None:
+    model = build_model(dict(cfg_path=f'mmdet::{config}', cfg_options={'backbone.init_cfg': None}))
+    found = find_pairs(model, model)
+    assert found.logits is None
+    assert 'regions, queries or several levels' in found.logits_obstacle
+
+
+@pytest.mark.parametrize(
+    'config',
+    ['fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py', 'ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py'],
+)
+def test_class_scores_of_segmentors_are_maps(config: str) -> None:
+    model = build_model(dict(cfg_path=f'mmseg::{config}', cfg_options={'pretrained': None}))
+    found = find_pairs(model, model)
+    assert found.logits is not None
+    assert found.has_score_maps
