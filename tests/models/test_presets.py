@@ -293,6 +293,16 @@ def test_relations_within_a_batch_of_one_image_are_zero(batch: tuple) -> None:
     assert losses['distill.loss_rkd_angle'] > 0
 
 
+def test_correlation_of_one_value_per_channel_is_zero() -> None:
+    loss = MODELS.build(expand_distiller(dict(taps=['a'], losses=['pkd']))['distill_losses']['loss_pkd'])
+    single, several = torch.randn(1, 4, 1, 1, requires_grad=True), torch.randn(1, 4, 2, 2, requires_grad=True)
+    value = loss([single, several], [torch.randn(1, 4, 1, 1), torch.randn(1, 4, 2, 2)])
+    value.backward()
+    assert value > 0
+    assert single.grad.abs().sum() == 0
+    assert several.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize(('method', 'names'), [('kd', ('preds_S', 'preds_T')), ('dist', ('logits_S', 'logits_T'))])
 def test_scores_of_positions_are_averaged_as_those_of_images(method: str, names: tuple[str, str]) -> None:
     generator = torch.Generator().manual_seed(0)

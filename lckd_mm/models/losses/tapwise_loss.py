@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn as nn
 import torch.nn.functional as F
@@ -21,7 +22,8 @@ class TapwiseLoss(nn.Module):
         loss_weight (float): Factor of the sum. Defaults to 1.0.
         resize (bool): Whether a student's map (B, C, H, W) of another height or width than the teacher's is interpolated bilinearly to
             the teacher's. Defaults to False.
-        min_batch (int): Number of images below which the loss is 0; 2 for a relation between images. Defaults to 1.
+        min_values (int): Number of values per channel (B * H * W) below which the loss of a pair is 0: 2 for a deviation or a relation
+            between images, which one value does not have. Defaults to 1.
 
     Shape:
         - student: K maps (B, C, H, W), or (B, N, C) for tokens.
@@ -38,13 +40,13 @@ class TapwiseLoss(nn.Module):
         tensor(2.)
     """
 
-    def __init__(self, loss: dict, loss_weight: float = 1.0, resize: bool = False, min_batch: int = 1) -> None:
+    def __init__(self, loss: dict, loss_weight: float = 1.0, resize: bool = False, min_values: int = 1) -> None:
         super().__init__()
         check_number('TapwiseLoss', 'loss_weight', loss_weight)
         self.loss = MODELS.build(loss)
         self.loss_weight = loss_weight
         self.resize = resize
-        self.min_batch = min_batch
+        self.min_values = min_values
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """Sum the loss over the pairs of maps."""
@@ -53,14 +55,19 @@ class TapwiseLoss(nn.Module):
                 f'{type(self.loss).__name__} compares {len(student)} maps of the student with {len(teacher)} of the teacher: name taps '
                 'with as many levels in both networks.'
             )
-        if student and len(student[0]) < self.min_batch:
-            # Parameters without a gradient would be an error in distributed training.
-            return sum((0.0 * s.sum() for s in student[1:]), start=0.0 * student[0].sum())
         pairs = [self._pair_tokens(s, t) if 3 in (s.dim(), t.dim()) else (s, t) for s, t in zip(student, teacher)]
         if self.resize:
             pairs = [(_resized(s, t), t) for s, t in pairs]
         # Some losses of MMRazor call `view`, which fails on channels_last maps.
-        return self.loss_weight * sum(self.loss(s.contiguous(), t.contiguous()) for s, t in pairs)
+        total: Any = sum(self._compare(s.contiguous(), t.contiguous()) for s, t in pairs)
+        return self.loss_weight * total
+
+    def _compare(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if student.numel() < self.min_values * student.shape[1]:
+            # Parameters without a gradient would be an error in distributed training.
+            return 0.0 * student.sum()
+        loss: Tensor = self.loss(student, teacher)
+        return loss
 
     def _pair_tokens(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return two maps, of which at least one consists of tokens, as (B, C, N, 1)."""

@@ -10,5 +10,5 @@ def pkd(loss_weight: float = 6.0, resize_stu: bool = True) -> Expansion:
     ``resize_stu`` interpolates a student's map of another size to the teacher's; False interpolates the teacher's.
     """
     loss = dict(type='PKDLoss', resize_stu=resize_stu)
-    tapwise = dict(type='TapwiseLoss', loss=loss, loss_weight=loss_weight, resize=resize_stu)
+    tapwise = dict(type='TapwiseLoss', loss=loss, loss_weight=loss_weight, resize=resize_stu, min_values=2)
     return Expansion(losses={'': tapwise}, records={'': both('taps', 'student', 'teacher')})

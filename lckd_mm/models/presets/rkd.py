@@ -13,13 +13,13 @@ def rkd(distance_weight: float = 25.0, angle_weight: float = 50.0) -> Expansion:
             loss=dict(type='DistanceWiseRKD', loss_weight=1.0),
             loss_weight=distance_weight,
             # MMRazor's is NaN for one image.
-            min_batch=2,
+            min_values=2,
         ),
         angle=dict(
             type='TapwiseLoss',
             loss=dict(type='AngleWiseRKD', loss_weight=1.0),
             loss_weight=angle_weight,
-            min_batch=2,
+            min_values=2,
         ),
     )
     return Expansion(
