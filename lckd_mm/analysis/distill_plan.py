@@ -20,6 +20,8 @@ _OTHER_BLOCK = 'lipschitz'
 # Where a loss reads, the first possible place: PKD (arXiv 2207.02039) and CWD (arXiv 2011.13256) on the pyramid of a detector,
 # CWD on the class scores of a segmentor. All others read the taps.
 _PLACES = {'pkd': ('pyramid', 'taps'), 'cwd': ('scores', 'pyramid', 'taps')}
+# MMRazor's configs/distill/mmdet/cwd; the preset has the weight of segmentors.
+_PYRAMID_OPTIONS = dict(cwd=dict(loss_weight=10.0))
 # LCKD compares norms and RKD distances between images; all others compare positions with positions.
 _ANY_TAPS = ('lipschitz', 'rkd')
 # These resize the student's maps.
@@ -246,7 +248,7 @@ def _place(kind: str, found: TapPairs, is_found: bool) -> dict[str, Any]:
         reason = _obstacle(kind, place, found, is_found)
         if reason is None:
             if place == 'pyramid' and found.pyramid is not None:
-                return dict(taps=[found.pyramid[0]])
+                return dict(taps=[found.pyramid[0]], **_PYRAMID_OPTIONS.get(kind, {}))
             return dict(taps='logits') if place == 'scores' and PRESETS[kind].reads == 'taps' else {}
         reasons.append(reason)
     raise ConfigValueError(f'--losses {kind} is impossible: {_joined(reasons)}; name other losses.')

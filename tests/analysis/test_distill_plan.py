@@ -80,7 +80,7 @@ def _plan(student: str, teacher: str, **options: Any) -> Plan:
         ('pkd', _found(), {}),
         ('cwd', _found(in_order=True), {}),
         ('cwd', _found(logits=SCORES, maps=True, pyramid=PYRAMID), dict(taps='logits')),
-        ('cwd', _found(logits=SCORES, pyramid=PYRAMID), dict(taps=['neck'])),
+        ('cwd', _found(logits=SCORES, pyramid=PYRAMID), dict(taps=['neck'], loss_weight=10.0)),
         ('ofd', _found(pyramid=PYRAMID), {}),
         ('kd', _found(logits=SCORES), {}),
         ('kd', _found(logits=SCORES, maps=True), {}),
