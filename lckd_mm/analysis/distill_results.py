@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from .logs import Scalars, median_seconds, read_scalars
 from .plotting import new_figure, save_figure
 from .tables import markdown_table
 from .teacher_metric import main_metric
-from .training import last_checkpoint
+from .training import chosen_checkpoint
 
 STUDENT_CHECKPOINT, STUDENT_CONFIG = 'student.pth', 'student.py'
 REPORT, PICTURE = 'report.md', 'report.png'
@@ -89,19 +90,6 @@ def _is_metric(reading: Mapping[str, Any], name: str) -> bool:
     return name not in ('step', 'epoch', 'iter', 'time', 'data_time') and isinstance(reading[name], (int, float))
 
 
-def chosen_checkpoint(run_dir: Path) -> Path:
-    """Return the best checkpoint of a training that saves one, otherwise the last one.
-
-    Args:
-        run_dir (Path): Its work directory.
-
-    Returns:
-        Path: The checkpoint.
-    """
-    best = sorted(run_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
-    return best[-1] if best else last_checkpoint(run_dir)
-
-
 def provenance(findings: Findings, scalars: Scalars, metric: str | None, checkpoint: Path) -> dict[str, Any]:
     """Return where a student comes from, as plain data.
 
@@ -125,6 +113,7 @@ def provenance(findings: Findings, scalars: Scalars, metric: str | None, checkpo
         source_checkpoint=checkpoint.name,
         metric=metric,
         last_value=float(course[max(course)]) if course else None,
+        exported_value=_value_at(checkpoint, course),
         teacher_metrics={name: float(value) for name, value in (findings.teacher_metrics or {}).items()},
         baseline=None if findings.baseline is None else list(findings.baseline),
         seconds_per_iteration=median_seconds(scalars.train) if scalars.train else None,
@@ -206,10 +195,19 @@ def report_lines(
     return lines
 
 
+def _value_at(checkpoint: Path, course: Mapping[int, Any]) -> float | None:
+    """Return the metric of a best checkpoint, whose name ends with its epoch or iteration; None for another one."""
+    step = re.search(r'^best_.*_(?:epoch|iter)_(\d+)$', checkpoint.stem)
+    value = course.get(int(step[1])) if step else None
+    return None if value is None else float(value)
+
+
 def _summary(record: Mapping[str, Any], metric: str | None, findings: Findings) -> list[str]:
     if metric is None:
         return ['The training evaluated no metric: its config has no validation data.']
     rows = [['student with distillation, last', f'{record["last_value"]:.4g}']]
+    if record['exported_value'] is not None:
+        rows.append([f'the same, exported ({record["source_checkpoint"]})', f'{record["exported_value"]:.4g}'])
     if findings.teacher_metrics and metric in findings.teacher_metrics:
         rows.append(['teacher', f'{findings.teacher_metrics[metric]:.4g}'])
     if findings.baseline is not None:

@@ -273,3 +273,16 @@ def last_checkpoint(work_dir: Path) -> Path:
             f'{str(work_dir)!r} contains no checkpoint: train with this work directory first.'
         )
     return Path(checkpoint)
+
+
+def chosen_checkpoint(run_dir: Path) -> Path:
+    """Return the best checkpoint of a training that saves one, otherwise the last one.
+
+    Args:
+        run_dir (Path): Its work directory.
+
+    Returns:
+        Path: The checkpoint.
+    """
+    best = sorted(run_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    return best[-1] if best else last_checkpoint(run_dir)
