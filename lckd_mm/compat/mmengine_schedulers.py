@@ -19,10 +19,13 @@ from .patching import patch
 def mmengine_one_cycle_state(original: Callable[..., Any]) -> Callable[..., Any]:
     """Leave the function out, which the constructor sets."""
 
-    def state(self: Any, *args: Any) -> Any:
-        # Saving has no arguments, and loading has the state.
-        if args:
-            return original(self, {key: value for key, value in args[0].items() if key != 'anneal_func'})
-        return {key: value for key, value in original(self).items() if key != 'anneal_func'}
+    def without_function(state: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in state.items() if key != 'anneal_func'}
 
-    return state
+    def state_dict(self: Any) -> dict[str, Any]:
+        return without_function(original(self))
+
+    def load_state_dict(self: Any, state_dict: dict[str, Any]) -> None:
+        original(self, without_function(state_dict))
+
+    return state_dict if original.__name__ == 'state_dict' else load_state_dict

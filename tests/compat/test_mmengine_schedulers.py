@@ -37,7 +37,7 @@ def test_earlier_checkpoint_with_the_function_is_read(tmp_path: Path) -> None:
     torch.save(dict(param_schedulers=[state]), tmp_path / 'mmengine.pth')
     read = load_data(tmp_path / 'mmengine.pth')['param_schedulers'][0]
     assert read['anneal_func'] is None
-    scheduler.load_state_dict(read)
+    scheduler.load_state_dict(state_dict=read)
     assert scheduler.last_step == 3
     assert callable(scheduler.anneal_func)
     save_data(scheduler.state_dict(), tmp_path / 'saved.pth')

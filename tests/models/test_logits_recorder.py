@@ -11,7 +11,8 @@ from lckd_mm.models.utils import build_model
         ('mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py', 'decode_head.conv_seg'),
         ('mmseg::unet/unet-s5-d16_fcn_4xb4-40k_chase-db1-128x128.py', 'decode_head.conv_seg'),
         ('mmpretrain::resnet/resnet18_8xb16_cifar10.py', 'head.fc'),
-        # Heads with further layers of as many outputs, the first two of which are for auxiliary losses.
+        # Heads with further layers of as many outputs, most of which are for auxiliary losses.
+        ('mmseg::ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024.py', 'decode_head.conv_seg'),
         ('mmseg::pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py', 'decode_head.conv_seg'),
         ('mmseg::danet/danet_r50-d8_4xb2-40k_cityscapes-512x1024.py', 'decode_head.conv_seg'),
         ('mmseg::encnet/encnet_r50-d8_4xb2-40k_cityscapes-512x1024.py', 'decode_head.conv_seg'),
