@@ -103,17 +103,21 @@ make_environment() {
             fail "LCKD_VENV=$venv is not an environment with pip: $python -m pip does not run."
         return
     fi
-    local interpreter required=''
+    local interpreter required='' fault=''
     if [ -n "${LCKD_PYTHON:-}" ]; then
         interpreter="$(find_python)"
         required="$(version_of "$interpreter")"
     fi
     # An interrupted set-up leaves a .venv without pip; an interpreter that was moved leaves a dead link.
-    if "$python" -m pip --version >/dev/null 2>&1 && [ "${required:-$(version_of "$python")}" = "$(version_of "$python")" ]; then
-        return
+    if ! "$python" -m pip --version >/dev/null 2>&1; then
+        fault='does not work'
+    elif [ "${required:-$(version_of "$python")}" != "$(version_of "$python")" ]; then
+        fault="has Python $(version_of "$python"), but LCKD_PYTHON=$LCKD_PYTHON is Python $required"
+    else
+        return 0
     fi
     interpreter="$(find_python)"
-    [ ! -e "$venv" ] || say "$venv does not work, or has another Python than $interpreter: it is created again"
+    [ ! -e "$venv" ] || say "$venv $fault: it is created again"
     rm -rf "$venv"
     mkdir -p "$logs"
     hint="On Debian and Ubuntu, install the package python$(version_of "$interpreter")-venv."

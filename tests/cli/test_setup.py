@@ -21,7 +21,7 @@ case "$*" in
     '-m pip install'*{failing}*) echo "{reason}" >&2; exit 1 ;;
     '-m pip install'*) exit 0 ;;
     '-m venv '*) {make_venv} ;;
-    *version_info*) echo 3.11 ;;
+    *version_info*) echo {version} ;;
     *CFLAGS*) echo -O2 ;;
     *cuda*) echo False ;;
     # Scripts on standard input: only the one that imports mmcv's operators has three arguments, and fails.
@@ -59,9 +59,11 @@ def write_interpreter(
     make_venv: str = 'exit 1',
     failing: str = 'nothing',
     reason: str = '',
+    version: str = '3.11',
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(INTERPRETER.format(has_pip=has_pip, make_venv=make_venv, failing=failing, reason=reason))
+    content = INTERPRETER.format(has_pip=has_pip, make_venv=make_venv, failing=failing, reason=reason, version=version)
+    path.write_text(content)
     path.chmod(0o755)
     return path
 
@@ -127,6 +129,16 @@ def test_a_half_made_environment_is_made_again(root: Path) -> None:
     assert "the step 'environment'" in message
     assert 'install the package python3.11-venv' in message
     assert 'ensurepip is not available' in done.stderr
+
+
+def test_an_environment_of_another_python_is_made_again(root: Path) -> None:
+    write_interpreter(root / '.venv' / 'bin' / 'python')
+    (root / '.venv' / 'remains').touch()
+    other = write_interpreter(root.parent / 'bin' / 'other', version='3.12')
+    done = set_up(root, LCKD_PYTHON=str(other))
+    assert f'{root}/.venv has Python 3.11, but LCKD_PYTHON={other} is Python 3.12: it is created again' in done.stdout
+    assert not (root / '.venv' / 'remains').exists()
+    assert "the step 'environment'" in failure(done)
 
 
 @pytest.fixture
