@@ -1,6 +1,8 @@
 """The scalars that mmengine's local backend writes during training."""
 
 import json
+import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +10,7 @@ Reading = dict[str, Any]
 
 
 class Scalars(NamedTuple):
-    """Scalars of all runs in a work directory; a later run overrides an earlier one.
+    """Scalars of all runs in a work directory; a later run replaces what an earlier one wrote from its first step on.
 
     Attributes:
         train: Losses, times and learning rates by iteration.
@@ -39,16 +41,31 @@ def read_scalars(work_dir: str | Path) -> Scalars:
         ...     read_scalars(folder)
         Scalars(train={10: {'loss': 0.5, 'step': 10}}, val={1: {'mIoU': 40.0, 'step': 1}})
     """
-    scalars = Scalars({}, {})
+    train: dict[int, Reading] = {}
+    val: dict[int, Reading] = {}
+    # Evaluations are counted in epochs or in iterations: the last iteration that was logged before each one tells which of them a later
+    # run replaces.
+    logged_before: dict[int, int] = {}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            try:
-                reading = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            readings = scalars.train if 'loss' in reading else scalars.val
-            readings[reading['step']] = reading
-    return scalars
+        readings = _read_lines(path)
+        first_step = min((reading['step'] for reading in readings if 'loss' in reading), default=math.inf)
+        train = {step: reading for step, reading in train.items() if step < first_step}
+        val = {step: reading for step, reading in val.items() if logged_before[step] < first_step}
+        for reading in readings:
+            if 'loss' in reading:
+                train[reading['step']] = reading
+            else:
+                val[reading['step']] = reading
+                logged_before[reading['step']] = max(train, default=0)
+    return Scalars(train, val)
+
+
+def _read_lines(path: Path) -> list[Reading]:
+    readings = []
+    for line in path.read_text().splitlines():
+        with suppress(json.JSONDecodeError):
+            readings.append(json.loads(line))
+    return readings
 
 
 def median_seconds(readings: dict[int, Reading]) -> float:
