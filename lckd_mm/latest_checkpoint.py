@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .checkpoint import load_data
+from .errors import CheckpointError
 
 __all__ = ['find_latest_checkpoint', 'read_pointer']
 
@@ -37,14 +38,18 @@ def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) 
     contains none: that of ``CheckpointHook(out_dir=...)``. The best checkpoints (``best_*``), published and exported ones cannot resume a
     training, and are ignored. A file of another name than the hook gives, a copy of the teacher for example, is used only if there is no
     other. A checkpoint that is older than one of a lower iteration is ignored: it is of an earlier training in the same folder. A warning
-    names files that are damaged.
+    names files that cannot be read.
 
     Args:
         work_dir (str | PathLike): The work directory.
-        is_logged (bool): Whether damaged files, and the lack of a checkpoint, are logged. Defaults to True.
+        is_logged (bool): Whether files that cannot be read, and the lack of a checkpoint, are logged. Defaults to True.
 
     Returns:
         str, optional: Its path; None if there is no such checkpoint.
+
+    Raises:
+        CheckpointError: There are checkpoints of the training, but none can be read: the file is damaged, or its content is
+            not allowed. A training that started anew would overwrite them.
     """
     pointer = read_pointer(Path(work_dir))
     if pointer is not None and '://' in pointer:
@@ -54,13 +59,21 @@ def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) 
     if pointer:
         # A work directory that was moved contains the checkpoints, but not where `last_checkpoint` says.
         folders.append(Path(pointer).parent)
+    refused: list[str] = []
     for folder in folders:
-        candidates = [candidate for path in _paths(folder, pointer) if (candidate := _read(path, pointer, is_logged))]
+        candidates = [
+            candidate for path in _paths(folder, pointer) if (candidate := _read(path, pointer, is_logged, refused))
+        ]
         if candidates:
             return max(candidate for candidate in candidates if not _is_of_earlier_training(candidate, candidates)).path
     if pointer and os.path.isdir(pointer):
         # A checkpoint of DeepSpeed is a folder.
         return pointer
+    if refused:
+        raise CheckpointError(
+            f'{os.fspath(work_dir)!r} contains no checkpoint that can be read ({refused[-1].rstrip(".")}): give another one with --resume '
+            'PATH, or move the files away if the training should start at its beginning.'
+        )
     if is_logged:
         _log(
             f'{os.fspath(work_dir)!r} contains no checkpoint to resume from: the training starts at its beginning.',
@@ -85,11 +98,15 @@ def _paths(folder: Path, pointer: str | None) -> list[Path]:
     return sorted(path for path in paths if path.is_file() and not path.name.startswith('best_'))
 
 
-def _read(path: Path, pointer: str | None, is_logged: bool) -> _Candidate | None:
-    """Return what a file tells about its training; None if it is none or is damaged."""
+def _read(path: Path, pointer: str | None, is_logged: bool, refused: list[str]) -> _Candidate | None:
+    """Return what a file tells about its training; None if it is none or cannot be read: then `refused` receives the reason."""
+    name = Path(pointer or '').name
+    has_usual_name = _without_digits(path.name) in (*_USUAL, _without_digits(name))
     try:
         data = load_data(path, map_location='cpu', mmap=True)
     except (OSError, RuntimeError) as error:
+        if has_usual_name:
+            refused.append(str(error))
         if is_logged:
             _log(f'The checkpoint {path} is skipped: {error}', logging.WARNING)
         return None
@@ -98,8 +115,6 @@ def _read(path: Path, pointer: str | None, is_logged: bool) -> _Candidate | None
     has_optimizer = is_training and 'optimizer' in data
     if not {'epoch', 'iter'} <= meta.keys() or (_PUBLISHED.search(path.name) and not has_optimizer):
         return None
-    name = Path(pointer or '').name
-    has_usual_name = _without_digits(path.name) in (*_USUAL, _without_digits(name))
     return _Candidate(
         has_usual_name,
         has_optimizer,

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine import runner
 from mmengine.hooks import CheckpointHook
 
 import lckd_mm  # noqa: F401  (applies the patches)
 from lckd_mm.analysis.training import last_checkpoint
 from lckd_mm.checkpoint import save_data
-from lckd_mm.errors import ConfigFileNotFoundError
+from lckd_mm.errors import CheckpointError, ConfigFileNotFoundError
 from lckd_mm.latest_checkpoint import find_latest_checkpoint
 
 from .scripts.toy_training import make_runner
@@ -72,6 +73,31 @@ def test_a_damaged_file_is_skipped_and_named(damage: str, tmp_path: Path, caplog
         assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
         assert find_latest_checkpoint(tmp_path, is_logged=False) == str(tmp_path / 'epoch_1.pth')
     assert [str(last) in message for message in messages] == ([] if damage == 'list' else [True])
+
+
+@pytest.mark.parametrize('content', [b'PK', b'code'], ids=['damaged', 'refused'])
+def test_a_training_whose_checkpoints_cannot_be_read_is_not_started_anew(content: bytes, tmp_path: Path) -> None:
+    last = tmp_path / 'epoch_9.pth'
+    if content == b'code':
+        torch.save(dict(meta={}, state_dict=os.system), last)
+    else:
+        last.write_bytes(content)
+    before = last.read_bytes()
+    with pytest.raises(
+        CheckpointError, match=r'contains no checkpoint that can be read \(.*epoch_9.pth .*--resume PATH'
+    ):
+        find_latest_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match='contains no checkpoint that can be read'):
+        make_runner(tmp_path, resume=True).train()
+    assert last.read_bytes() == before
+    # A training that is not resumed is not affected.
+    make_runner(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=1)).train()
+    assert _find(tmp_path) == 'epoch_1.pth'
+
+
+def test_a_damaged_file_that_is_no_checkpoint_of_the_training_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / 'weights.pth').write_text('version https://git-lfs.github.com/spec/v1')
+    assert _find(tmp_path) is None
 
 
 def test_checkpoints_of_other_names_and_folders_are_found(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from lckd_mm.atomic_files import is_full_disk, write_sentence
-from lckd_mm.errors import ConfigError, FileWriteError
+from lckd_mm.errors import CheckpointError, ConfigError, FileWriteError
 from lckd_mm.latest_checkpoint import find_latest_checkpoint
 
 from .signals import handled_signals, interrupt, release_frames
@@ -70,7 +70,10 @@ def interruption_sentence(runner: Any, number: int) -> str:
     Returns:
         str: The iteration, the checkpoint and what continues the training.
     """
-    checkpoint = find_latest_checkpoint(runner.work_dir, is_logged=False)
+    checkpoint = None
+    # Checkpoints of an earlier training that cannot be read have not been replaced yet.
+    with suppress(CheckpointError):
+        checkpoint = find_latest_checkpoint(runner.work_dir, is_logged=False)
     start = f'The training was interrupted at iteration {runner.iter} by {signal.Signals(number).name}'
     if checkpoint is None:
         return f'{start}; no checkpoint has been saved before, so that the training starts anew.'
