@@ -143,3 +143,11 @@ def test_scripts_describe_themselves_without_doing_anything() -> None:
         done = subprocess.run(['bash', path, '--help'], capture_output=True, text=True, timeout=20, check=True)
         assert f'bash tools/{path.name}' in done.stdout.replace(str(ROOT / 'tools'), 'tools'), path.name
         assert done.stderr == ''
+
+
+def test_every_tool_parses_its_arguments() -> None:
+    """One that did not would run when it is asked for help."""
+    tools = {path for path, match in TOOLS.items() if not match and path.name != 'sitecustomize.py'}
+    assert len(tools) >= 5
+    for path in tools:
+        assert 'ArgumentParser(' in path.read_text(), path.name

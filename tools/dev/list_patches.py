@@ -3,6 +3,8 @@
 python tools/dev/list_patches.py
 """
 
+import argparse
+
 from lckd_mm.compat import PATCHES
 from lckd_mm.dependencies import FRAMEWORKS, STACKS
 
@@ -18,4 +20,5 @@ def make_table() -> str:
 
 
 if __name__ == '__main__':
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(make_table())

@@ -1,11 +1,12 @@
 """Write the tables of docs/performance.md, and its plots, from the JSON files of the benchmarks in docs/results.
 
-python tools/dev/update_performance.py
+    python tools/dev/update_performance.py
 
 The file of the benchmark NAME is the benchmark.json of `python tools/analysis_tools/NAME.py --out work_dirs/NAME`: copy it to
 docs/results/NAME.json. A section whose file does not exist stays as it is.
 """
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -208,8 +209,14 @@ def update(page: str, results: Path = RESULTS) -> str:
     return page
 
 
-if __name__ == '__main__':
+def main() -> None:
+    """Write the page and its plots."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     PAGE.write_text(update(PAGE.read_text(encoding='utf-8')), encoding='utf-8')
     for name, record in read_records().items():
         if name in PLOTS:
             PLOTS[name](record, PAGE.parent / f'{name}.png')
+
+
+if __name__ == '__main__':
+    main()
