@@ -1,23 +1,41 @@
 from .hooks import (
+    AccumulatedGradientHook,
     AnnotationCheckHook,
     CheckpointMatchHook,
     ClassCountHook,
+    DataSizeHook,
+    FiniteLossHook,
+    IterationSeedHook,
     LipschitzBalanceHook,
     LipschitzMonitorHook,
     LossWeightHook,
     LossWeightSchedulerHook,
+    MetricCheckHook,
+    ModuleAttributeHook,
+    ResumePointHook,
+    RunTimeHook,
+    SampleErrorHook,
 )
 from .metrics import Calibration
 from .transforms import CorruptImage
 
 __all__ = [
+    'AccumulatedGradientHook',
     'AnnotationCheckHook',
     'Calibration',
     'CheckpointMatchHook',
     'ClassCountHook',
     'CorruptImage',
+    'DataSizeHook',
+    'FiniteLossHook',
+    'IterationSeedHook',
     'LipschitzBalanceHook',
     'LipschitzMonitorHook',
     'LossWeightHook',
     'LossWeightSchedulerHook',
+    'MetricCheckHook',
+    'ModuleAttributeHook',
+    'ResumePointHook',
+    'RunTimeHook',
+    'SampleErrorHook',
 ]
