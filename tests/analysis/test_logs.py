@@ -50,3 +50,9 @@ def test_a_run_without_a_training_step_replaces_nothing(tmp_path: Path) -> None:
     write_run(tmp_path, '20260101_000000', ('loss', 50), ('mIoU', 1))
     write_run(tmp_path, '20260102_000000')
     assert values(tmp_path) == ({50: '20260101_000000'}, {1: '20260101_000000'})
+
+
+def test_a_new_training_that_logs_no_loss_replaces_the_evaluations(tmp_path: Path) -> None:
+    write_run(tmp_path, '20260101_000000', ('mIoU', 20), ('mIoU', 40), ('loss', 50), ('mIoU', 60), ('mIoU', 80))
+    write_run(tmp_path, '20260102_000000', ('mIoU', 20), ('mIoU', 40))
+    assert values(tmp_path) == ({50: '20260101_000000'}, dict.fromkeys((20, 40), '20260102_000000'))
