@@ -71,8 +71,8 @@ def find_latest_checkpoint(work_dir: str | os.PathLike, is_logged: bool = True) 
         return pointer
     if refused:
         raise CheckpointError(
-            f'{os.fspath(work_dir)!r} contains no checkpoint that can be read ({refused[-1].rstrip(".")}): give another one with --resume '
-            'PATH, or move the files away if the training should start at its beginning.'
+            f'{os.fspath(work_dir)!r} contains no checkpoint that can be read ({refused[-1]}): restore one from a copy, or delete its '
+            'checkpoints if the training should start at its beginning.'
         )
     if is_logged:
         _log(
@@ -106,7 +106,8 @@ def _read(path: Path, pointer: str | None, is_logged: bool, refused: list[str]) 
         data = load_data(path, map_location='cpu', mmap=True)
     except (OSError, RuntimeError) as error:
         if has_usual_name:
-            refused.append(str(error))
+            # What follows the colon is for files from elsewhere.
+            refused.append(str(error).partition(': ')[0])
         if is_logged:
             _log(f'The checkpoint {path} is skipped: {error}', logging.WARNING)
         return None

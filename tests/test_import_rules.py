@@ -19,7 +19,7 @@ LAYERS = {
     'atomic_files.py': {'errors'},
     'checkpoint.py': {'errors', 'atomic_files', 'safe_globals'},
     'json_lines.py': {'atomic_files', 'errors'},
-    'latest_checkpoint.py': {'checkpoint'},
+    'latest_checkpoint.py': {'checkpoint', 'errors'},
     'downloads.py': {'errors', 'checkpoint'},
     'pickles.py': {'errors', 'checkpoint'},
     'checkpoint_path.py': {'errors'},

@@ -84,7 +84,7 @@ def test_a_training_whose_checkpoints_cannot_be_read_is_not_started_anew(content
         last.write_bytes(content)
     before = last.read_bytes()
     with pytest.raises(
-        CheckpointError, match=r'contains no checkpoint that can be read \(.*epoch_9.pth .*--resume PATH'
+        CheckpointError, match=r'contains no checkpoint that can be read \(.*epoch_9.pth .*: restore one from a copy'
     ):
         find_latest_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match='contains no checkpoint that can be read'):

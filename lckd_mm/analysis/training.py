@@ -265,8 +265,9 @@ def last_checkpoint(work_dir: Path) -> Path:
 
     Raises:
         ConfigFileNotFoundError: The training has saved no checkpoint.
+        CheckpointError: None of its checkpoints can be read.
     """
-    # The reader of a damaged file names it.
+    # The reader of a missing file names it.
     checkpoint = find_latest_checkpoint(work_dir, is_logged=False) or read_pointer(work_dir)
     if checkpoint is None:
         raise ConfigFileNotFoundError(
