@@ -93,7 +93,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def read_plan(paths: Sequence[Path], plan_file: Path) -> list[ZooModel]:
-    """Return the plan of a walk; it is read from its file if that exists, since all configs are read for it."""
+    """Return the models to check; the list is read from its file if that exists, since all configs are read for it."""
     if not plan_file.exists():
         plan = plan_zoo(paths)
         write_text(plan_file, json.dumps([model._asdict() for model in plan], indent=0))

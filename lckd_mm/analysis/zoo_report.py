@@ -36,7 +36,7 @@ them, else the size of its config, 224 x 224, 320 x 320 or 32 x 32. Detectors ha
 weights, layers that need a distributed training and resizing of batches are left out. Nothing else of a model is changed.
 [your_own_model.md](your_own_model.md#choose-the-layers) describes how taps are found, and how those of different architectures are paired.
 
-The results are in [results/zoo.jsonl](results/zoo.jsonl). This command repeats an interrupted walk where it stopped, and writes this page.
+The results are in [results/zoo.jsonl](results/zoo.jsonl). This command continues an interrupted check, and writes this page.
 Delete the file to repeat all checks, or lines of it to repeat some:
 
 ```bash

@@ -1,4 +1,4 @@
-"""Print a config with the losses of its distiller expanded into the vocabulary of MMRazor.
+"""Print a config with the losses of its distiller expanded into MMRazor's recorders, connectors and losses.
 
 A training from the printed config has the same losses. A config without a distiller is printed as it is.
 """

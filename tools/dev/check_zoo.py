@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument('results', type=Path, help='file of the results')
     parser.add_argument('packages', nargs='*', metavar='PACKAGE', help=f'packages; default: {", ".join(PACKAGES)}')
     parser.add_argument('--cpu-seconds', type=float, default=CPU_SECONDS, help='limit of the CPU time of one model')
-    parser.add_argument('--plan', type=Path, help='file of the plan of the walk; default: one in the temporary folder')
+    parser.add_argument(
+        '--plan', type=Path, help='file with the list of configs to check; default: one in the temporary folder'
+    )
     parser.add_argument('--page', type=Path, help='page to write from all results')
     args = parser.parse_args()
     if args.page:

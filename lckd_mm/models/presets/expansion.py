@@ -1,4 +1,4 @@
-"""Expansion of ``losses`` of a :class:`LipschitzDistiller` into MMRazor's vocabulary."""
+"""Expansion of ``losses`` of a :class:`LipschitzDistiller` into MMRazor's recorders, connectors, losses and mappings."""
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ class LossEntry:
 
 
 def expand_distiller(config: Mapping[str, Any]) -> Config:
-    """Replace ``losses`` in the config of a distiller by MMRazor's vocabulary.
+    """Replace ``losses`` in the config of a distiller by MMRazor's recorders, connectors, losses and mappings.
 
     An entry of ``losses`` is the name of a method or a dict with its ``type``, options, ``name`` and, if they differ from the common
     ones, ``taps`` (or ``student_taps`` and ``teacher_taps``). ``taps='logits'`` lets a method on feature maps read the class scores, which

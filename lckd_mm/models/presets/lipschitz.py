@@ -14,8 +14,8 @@ def lipschitz(
 ) -> Expansion:
     """Expand the Lipschitz loss.
 
-    With ``adapt=False`` it reads the student's taps without their adapters: spectral norms need no equal channel counts, and the
-    gain of an adapter's BN alone could satisfy the loss.
+    With ``adapt=False`` it reads the student's taps without their adapters: spectral norms need no equal channel counts, and
+    adapters cost time (docs/performance.md).
 
     Five products and the decay of 0.5 are published; the distance and its weight were measured (docs/experiments.md).
     """

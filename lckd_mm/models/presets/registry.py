@@ -12,7 +12,7 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Expansion:
-    """A distillation method in MMRazor's vocabulary.
+    """The recorders, connectors and losses of a distillation method.
 
     Attributes:
         losses (dict): Loss configs by the suffix of the name; the suffix '' stands for the name itself.
