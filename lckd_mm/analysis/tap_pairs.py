@@ -1,9 +1,12 @@
 """Pairs of taps of a student and a teacher, and the layers of other distillation losses."""
 
+import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from lckd_mm.errors import ConfigValueError
@@ -13,6 +16,9 @@ from lckd_mm.models.recorders.logits_recorder import find_logits
 from .forward_trace import image_size, trace_model
 from .tap_finder import Tap, select_taps, spread
 from .traced_call import Call
+
+# Attributes of mmdet's models whose scores are those of regions, levels or queries.
+_REGION_HEADS = {'bbox_head', 'roi_head', 'rpn_head', 'mask_head', 'panoptic_head'}
 
 
 class TapPairs(NamedTuple):
@@ -166,37 +172,61 @@ def _common_logits(
     if type(layers[0]) is not type(layers[1]):
         return None, 'the class scores of one model are maps, those of the other are not'
     networks = (student, student_root), (teacher, teacher_root)
-    if not all(_scores_images(name, *network) for name, network in zip(names, networks, strict=True)):
-        return (
-            None,
-            'the class scores are those of regions, queries or several levels, which do not correspond one to one',
-        )
-    return names, ''
+    obstacles = [_scores_obstacle(name, *network) for name, network in zip(names, networks, strict=True)]
+    obstacle = obstacles[0] or obstacles[1]
+    return (None if obstacle else names), obstacle
 
 
-def _scores_images(name: str, model: nn.Module, root: Call) -> bool:
-    """Return whether a layer computes one score per class for an image or its positions.
+def _scores_obstacle(name: str, model: nn.Module, root: Call) -> str:
+    """Return why a layer does not compute one score per class for an image or its positions; empty if it does.
 
-    Scores of regions or queries of two networks do not correspond, since each network chooses its own. A layer that is not called in a
-    forward pass is accepted.
+    Scores of regions or queries of two networks do not correspond, since each network chooses its own.
     """
-    if _is_one_of_several(name, model):
-        return False
-    layer = model.get_submodule(name)
+    layer, image = model.get_submodule(name), root.arguments[0]
     calls = [call for call in root.walk() if call.module is layer and call.outputs]
-    shapes = [tuple(call.outputs[0][1].shape) for call in calls] or _output_shapes(layer, model, root.arguments[0])
-    return not shapes or (len(shapes) == 1 and shapes[0][0] == root.arguments[0].shape[0] and len(shapes[0]) in (2, 4))
+    shapes = [tuple(call.outputs[0][1].shape) for call in calls] or _output_shapes(layer, model, image)
+    # A linear layer has the classes last.
+    num_dims = (2, 4) if isinstance(layer, nn.Conv2d) else (2,)
+    is_of_images = len(shapes) == 1 and shapes[0][0] == len(image) and len(shapes[0]) in num_dims
+    if not shapes:
+        # Some heads do not run without annotations, or on a small image. Those of detectors have such names.
+        is_of_images = _REGION_HEADS.isdisjoint(name.split('.'))
+    if is_of_images and not _is_one_of_several(name, model):
+        return ''
+    return 'the class scores are those of regions, queries or several levels, which do not correspond one to one'
 
 
 def _is_one_of_several(name: str, model: nn.Module) -> bool:
-    """Return whether a head has a list of such layers, for several levels or decoder layers; the heads of a cascade are no such list."""
+    """Return whether a head has a list of such layers, for several levels or decoder layers.
+
+    The heads of a cascade are no such list, nor are layers of which each reads the output of the previous one.
+    """
     path, _, part = name.rpartition('.')
+    suffix: list[str] = []
     while path:
         parent = model.get_submodule(path)
         if isinstance(parent, nn.ModuleList):
-            return len(parent) > 1 and not hasattr(parent[int(part)], 'num_classes')
+            layers = [_submodule(each, '.'.join(suffix)) for each in parent]
+            sizes = [_layer_sizes(layer) for layer in layers if layer is not None]
+            is_sequence = len(set(sizes)) > 1 and all(a[1] == b[0] for a, b in itertools.pairwise(sizes))
+            return len(sizes) > 1 and not is_sequence and not hasattr(parent[int(part)], 'num_classes')
+        suffix.insert(0, part)
         path, _, part = path.rpartition('.')
     return False
+
+
+def _submodule(module: nn.Module, name: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        return None
+
+
+def _layer_sizes(layer: nn.Module) -> tuple[int | None, int | None]:
+    """Return the numbers of input and output channels of a convolution or linear layer."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    return getattr(layer, 'in_channels', None), getattr(layer, 'out_channels', None)
 
 
 @torch.no_grad()
@@ -204,12 +234,17 @@ def _output_shapes(layer: nn.Module, model: nn.Module, image: Tensor) -> list[tu
     """Return the shapes of the outputs of a layer of the head, which the traced forward pass leaves out."""
     shapes: list[tuple[int, ...]] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
+    size = tuple(image.shape[2:])
+    metainfo = dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0))
+    samples = [BaseDataElement(metainfo=metainfo) for _ in image]
     try:
         with evaluating(model):
-            model(image)
-    except Exception:
-        # A head may need annotations; what it has computed before counts.
-        pass
+            for arguments in ({}, dict(mode='predict'), dict(data_samples=samples, mode='predict')):
+                # What a head has computed before an error counts.
+                with contextlib.suppress(Exception):
+                    model(image, **arguments)
+                if shapes:
+                    break
     finally:
         handle.remove()
     return shapes

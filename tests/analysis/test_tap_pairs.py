@@ -87,6 +87,10 @@ def test_both_models_are_probed_at_a_size_that_both_take() -> None:
         'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
         'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
         'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+        # Heads that do not run without annotations: masks of regions, regions, queries of all decoder layers.
+        'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+        'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py',
+        'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py',
     ],
 )
 def test_class_scores_of_levels_and_queries_do_not_correspond(config: str) -> None:
@@ -96,9 +100,21 @@ def test_class_scores_of_levels_and_queries_do_not_correspond(config: str) -> No
     assert 'regions, queries or several levels' in found.logits_obstacle
 
 
+def test_a_classifier_with_a_sequence_of_linear_layers_has_class_scores() -> None:
+    config = 'mobilenet_v3/mobilenet-v3-small_8xb128_in1k.py'
+    # As many hidden channels as classes.
+    model = build_model(dict(cfg_path=f'mmpretrain::{config}', cfg_options={'head.num_classes': 1024}))
+    assert find_pairs(model, model).logits == ('head.layers.1.fc',) * 2
+
+
 @pytest.mark.parametrize(
     'config',
-    ['fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py', 'ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py'],
+    [
+        'fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py',
+        'ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py',
+        # Its head takes no small image.
+        'mobilenet_v3/mobilenet-v3-d8-s_lraspp_4xb4-320k_cityscapes-512x1024.py',
+    ],
 )
 def test_class_scores_of_segmentors_are_maps(config: str) -> None:
     model = build_model(dict(cfg_path=f'mmseg::{config}', cfg_options={'pretrained': None}))
