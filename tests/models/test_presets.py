@@ -1,6 +1,7 @@
 """Losses by name: their expansion into MMRazor's vocabulary, and that the expansion trains the same."""
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -301,6 +302,31 @@ def test_correlation_of_one_value_per_channel_is_zero() -> None:
     assert value > 0
     assert single.grad.abs().sum() == 0
     assert several.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('losses', [['pkd'], [dict(type='cwd', normalize=True)], ['fitnet']])
+def test_a_level_of_one_position_is_accepted_for_one_image(losses: list) -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.levels = nn.ModuleList([nn.Conv2d(3, 4, 8, 8), nn.Conv2d(3, 4, 32, 32)])
+
+        def forward(self, image: torch.Tensor) -> tuple:
+            return tuple(level(image) for level in self.levels)
+
+    distiller = MODELS.build(dict(type='LipschitzDistiller', taps=['neck'], losses=losses))
+    networks = [nn.Sequential(OrderedDict(neck=Pyramid())) for _ in range(2)]
+    distiller.prepare_from_student(networks[0])
+    distiller.prepare_from_teacher(networks[1])
+    image = torch.randn(1, 3, 32, 32)
+    with distiller.student_recorders:
+        networks[0](image)
+    with distiller.teacher_recorders, torch.no_grad():
+        networks[1](image)
+    (loss,) = distiller.compute_distill_losses().values()
+    loss.backward()
+    assert loss > 0
+    assert networks[0].neck.levels[0].weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(('method', 'names'), [('kd', ('preds_S', 'preds_T')), ('dist', ('logits_S', 'logits_T'))])

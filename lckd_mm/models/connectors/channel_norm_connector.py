@@ -11,7 +11,7 @@ class ChannelNormConnector(BaseConnector):
     """Batch normalization of each feature map without scale, shift and running statistics.
 
     Each channel has mean 0 and variance 1 over the batch and its positions, also in evaluation mode, so that maps of networks
-    with differently scaled features are comparable.
+    with differently scaled features are comparable. A channel of one value is 0.
 
     Source: PKD (arXiv 2207.02039), section 3.3. The constant is that of ``torch.nn.BatchNorm2d``, which mmyolo's
     configs/rtmdet/distillation use with ``affine=False, track_running_stats=False``.
@@ -43,4 +43,7 @@ class ChannelNormConnector(BaseConnector):
         )
 
     def _normalize(self, tap: Tensor) -> Tensor:
+        if tap.numel() == tap.shape[1]:
+            # torch normalizes no single value.
+            return 0.0 * tap
         return F.batch_norm(tap, None, None, training=True, eps=self.eps)
