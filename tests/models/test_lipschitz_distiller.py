@@ -4,7 +4,8 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 from lckd_mm.errors import ConfigRuntimeError
-from lckd_mm.models import SpectralNormConnector
+from lckd_mm.models import LipschitzDistiller, SpectralNormConnector
+from lckd_mm.models.utils import build_model
 from tests.helpers.small_classifiers import TAPS, build_distillation, classifier, spectral_distiller, train_step
 
 
@@ -181,6 +182,22 @@ def test_record_without_adapter_is_the_tap_itself(batch: tuple) -> None:
     raw, adapted = (distiller.get_record(['tap0'], from_student=True, adapt=adapt)[0] for adapt in (False, True))
     assert raw is distiller.network_taps[True].read('tap0')
     assert (raw.shape[1], adapted.shape[1]) == (4, 16)
+
+
+def test_a_record_of_one_map_in_a_tuple_stays_a_tuple() -> None:
+    """A backbone with one output returns a tuple, over which a loss of maps iterates."""
+    recorders = dict(
+        backbone=dict(type='ModuleOutputs', source='backbone'), layer=dict(type='ModuleOutputs', source=TAPS[0])
+    )
+    distiller = LipschitzDistiller(student_recorders=recorders, teacher_recorders=recorders)
+    models = [build_model(classifier()), build_model(classifier())]
+    distiller.prepare_from_student(models[0])
+    distiller.prepare_from_teacher(models[1])
+    with distiller.student_recorders, torch.no_grad():
+        models[0](torch.randn(2, 3, 32, 32))
+    (feature,) = distiller.get_record('backbone', from_student=True)
+    assert feature is distiller.network_taps[True].read('backbone')[0]
+    assert torch.is_tensor(distiller.get_record('layer', from_student=True))
 
 
 def test_a_layer_may_be_recorded_in_two_ways_and_in_two_losses(batch) -> None:

@@ -175,7 +175,9 @@ class LipschitzDistiller(DistillerInterface, ConfigurableDistiller):
                 keys = taps.map_keys(name, len(tap_maps), record_idx, data_idx)
                 tap_maps = self.adapters.adapt(keys, tap_maps)
             maps += tap_maps
-        data = maps[0] if isinstance(recorder, str) and len(maps) == 1 else tuple(maps)
+        data = (
+            _in_form_of(taps.read(recorder, record_idx, data_idx), maps) if isinstance(recorder, str) else tuple(maps)
+        )
         if connector:
             record = Record(data, taps, dict(recorder=recorder, record_idx=record_idx, data_idx=data_idx))
             data = connect(self.connectors[connector], record, valid_ratios, image_size)
@@ -257,3 +259,11 @@ def _log_side_effects(taps: NetworkTaps, not_inplace: set[str]) -> None:
             f'The taps {copied} of the {taps.role} are recorded as copies, since a later in-place operation would overwrite them.',
             logger='current',
         )
+
+
+def _in_form_of(record: Any, maps: Sequence[Any]) -> Any:
+    """Return the maps of a record as the record has them: a single one, or several, even if these are one."""
+    if not isinstance(record, (tuple, list)) or maps[0] is record:
+        return maps[0]
+    is_adapted = any(adapted is not feature for adapted, feature in zip(maps, record, strict=True))
+    return tuple(maps) if is_adapted else record
