@@ -97,6 +97,24 @@ def test_metric_that_cannot_be_computed_is_sent_to_the_other_processes(
     )
     metric = runner.val_loop.evaluator.metrics[0]
     MetricCheckHook().before_train(runner)
-    assert sent == [[{}]]
+    assert sent == [[{'broken/failed': 0.0}]]
     with pytest.raises(ZeroDivisionError):
         metric.compute_metrics([])
+
+
+def test_a_metric_of_another_without_prefix_that_one_image_cannot_give_is_accepted(tmp_path: Path) -> None:
+    class Score(BaseMetric):
+        def process(self, data_batch: Any, data_samples: Any) -> None:
+            self.results += [len(sample) for sample in data_samples]
+
+        def compute_metrics(self, results: list) -> dict[str, float]:
+            return dict(score=1.0)
+
+    class Curve(Score):
+        def compute_metrics(self, results: list) -> dict[str, float]:
+            if len(results) < 2:
+                raise ValueError('only one class')
+            return dict(auc=1.0)
+
+    train(tmp_path, 'auc', dict(type='MetricCheckHook'), val_evaluator=[Score(), Curve()])
+    assert (tmp_path / 'best_auc_epoch_1.pth').is_file()

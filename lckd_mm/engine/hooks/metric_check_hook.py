@@ -13,6 +13,8 @@ from lckd_mm.errors import ConfigValueError, unknown_name
 
 # Options of hooks and schedulers that name a metric: CheckpointHook, EarlyStoppingHook, ReduceOnPlateauLR.
 _OPTIONS = ('save_best', 'monitor')
+# The result of a metric that cannot be computed.
+_FAILED = 'failed'
 
 
 @HOOKS.register_module()
@@ -20,7 +22,7 @@ class MetricCheckHook(Hook):
     """Reject the name of a metric that the evaluation does not produce, before the training.
 
     The names are those of an evaluation of one image, which the hook makes only if another hook or a scheduler names a metric. Random
-    numbers and the state of the training do not change. If one image cannot be evaluated, nothing is checked.
+    numbers and the state of the training do not change. If one image cannot be evaluated by each metric, nothing is checked.
 
     Without this hook, a wrong ``save_best`` ends the training after its first evaluation, and a wrong ``monitor`` has no effect.
 
@@ -83,7 +85,8 @@ def _metrics_of_one_image(runner: Runner) -> dict[str, Any]:
             batch = loader.collate_fn([loader.dataset[0]])
             outputs = runner.model.val_step(batch)
             evaluator.process(data_samples=outputs, data_batch=batch)
-            return dict(evaluator.evaluate(1))
+            metrics = dict(evaluator.evaluate(1))
+            return {} if _FAILED in {name.rpartition('/')[2] for name in metrics} else metrics
     except Exception:
         # The evaluation itself reports its errors; one image may lack what a metric needs.
         return {}
@@ -95,7 +98,7 @@ def _metrics_of_one_image(runner: Runner) -> dict[str, Any]:
 
 @contextmanager
 def _without_errors(metrics: Iterable[Any]) -> Iterator[None]:
-    """Let metrics that cannot be computed yield nothing.
+    """Let metrics that cannot be computed yield :data:`_FAILED`.
 
     Only the main process computes them, and then sends them to the others, which would wait for it without end.
     """
@@ -105,7 +108,7 @@ def _without_errors(metrics: Iterable[Any]) -> Iterator[None]:
             try:
                 return compute(results)
             except Exception:
-                return {}
+                return {_FAILED: 0.0}
 
         return compute_metrics
 
