@@ -93,14 +93,16 @@ def config_error_class(kind: type[Exception]) -> type[ConfigError]:
     if kind not in _CLASSES:
         # The constructors of some classes have other arguments, that of JSONDecodeError for example.
         base = next(each for each in kind.__mro__ if _takes_a_message(each))
-        _CLASSES[kind] = type(f'Config{base.__name__}', (ConfigError, base), {'__str__': Exception.__str__})
+        if base not in _CLASSES:
+            _CLASSES[base] = type(f'Config{base.__name__}', (ConfigError, base), {'__str__': Exception.__str__})
+        _CLASSES[kind] = _CLASSES[base]
     return _CLASSES[kind]
 
 
 def _takes_a_message(kind: type[Exception]) -> bool:
     try:
         kind('message')
-    except TypeError:
+    except Exception:
         return False
     return True
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lckd_mm.errors import ConfigError, config_error_class
+from lckd_mm.errors import ConfigError, ConfigValueError, config_error_class
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,14 @@ def test_every_error_can_become_a_sentence(kind: type[Exception], base: type[Exc
     assert str(error) == 'correct it'
     assert isinstance(error, ConfigError)
     assert isinstance(error, base)
+
+
+def test_an_error_whose_constructor_reads_its_argument_becomes_a_sentence() -> None:
+    class ResponseError(OSError):
+        def __init__(self, response: object) -> None:
+            super().__init__(response.status_code)
+
+    assert str(config_error_class(ResponseError)('correct it')) == 'correct it'
+    assert issubclass(config_error_class(ResponseError), OSError)
+    # One class for all errors that become errors of a base class.
+    assert config_error_class(json.JSONDecodeError) is ConfigValueError
