@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lckd_mm.errors import ConfigFileNotFoundError, ConfigRuntimeError
+from lckd_mm.errors import CheckpointError, ConfigFileNotFoundError, ConfigRuntimeError
 from lckd_mm.latest_checkpoint import find_latest_checkpoint, read_pointer
 
 # Replaced by tests.
@@ -265,10 +265,15 @@ def last_checkpoint(work_dir: Path) -> Path:
 
     Raises:
         ConfigFileNotFoundError: The training has saved no checkpoint.
-        CheckpointError: None of its checkpoints can be read.
+        CheckpointError: No checkpoint can be read, and the file ``last_checkpoint`` names none.
     """
-    # The reader of a missing file names it.
-    checkpoint = find_latest_checkpoint(work_dir, is_logged=False) or read_pointer(work_dir)
+    # The reader of a missing or damaged file names it.
+    checkpoint = read_pointer(work_dir)
+    try:
+        checkpoint = find_latest_checkpoint(work_dir, is_logged=False) or checkpoint
+    except CheckpointError:
+        if checkpoint is None:
+            raise
     if checkpoint is None:
         raise ConfigFileNotFoundError(
             f'{str(work_dir)!r} contains no checkpoint: train with this work directory first.'

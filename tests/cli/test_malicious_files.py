@@ -120,12 +120,13 @@ def test_resume_executes_no_checkpoint(
     assert_refused(sentence(train, capsys, folder / 'plain.py', '--resume', evil, *run_options(tmp_path)), evil)
 
 
-def test_resume_executes_nothing_in_the_latest_checkpoint_and_skips_it(
-    folder: Path, marker: Path, tmp_path: Path
+def test_resume_executes_nothing_in_the_latest_checkpoint(
+    folder: Path, marker: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     evil = folder / 'evil.pth'
     (tmp_path / 'last_checkpoint').write_text(str(evil))
-    train.main([str(folder / 'plain.py'), '--resume', *run_options(tmp_path)])
+    text = sentence(train, capsys, folder / 'plain.py', '--resume', *run_options(tmp_path))
+    assert 'contains no checkpoint that can be read' in text
     assert_refused(next(tmp_path.glob('*/*.log')).read_text(), evil)
 
 
