@@ -167,7 +167,11 @@ train_cfg = dict(max_epochs=1)
 
 
 @pytest.mark.training
-@pytest.mark.parametrize('project', [OWN_REGISTRY, OWN_DATASET, INHERITED_FILE], ids=lambda project: project.codebase)
+@pytest.mark.parametrize(
+    'project',
+    [OWN_REGISTRY, *(pytest.param(project, marks=pytest.mark.slow) for project in (OWN_DATASET, INHERITED_FILE))],
+    ids=lambda project: project.codebase,
+)
 def test_the_training_script_of_another_project_trains(
     project: Project, site: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

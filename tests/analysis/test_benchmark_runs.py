@@ -130,6 +130,7 @@ def test_numbers_of_runs_that_measure_nothing_are_refused(option: str) -> None:
         runs_verb.main([option, '0'])
 
 
+@pytest.mark.slow
 def test_two_processes_reduce_the_gradients_of_student_and_adapters(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -144,6 +144,7 @@ def test_published_computation_converges_to_the_exact_norm() -> None:
     torch.testing.assert_close(published_spectral_norm(x, y, num_iters=60), exact_norms(x, y)[0])
 
 
+@pytest.mark.slow
 def test_step_benchmark_measures_every_contender(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     limits = ['--rounds', '2', '--minutes', '0', '--warmup', '0']
     step_verb.main(['--pairs', 'classifier', '--images', '2', *limits, '--device', 'cpu', '--out', str(tmp_path)])

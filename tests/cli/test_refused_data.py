@@ -164,7 +164,7 @@ def test_wrong_image_is_named_by_a_worker(root: Path, capsys: pytest.CaptureFixt
     ('option', 'name'),
     [
         *(('load_from', name) for name in CHECKPOINTS),
-        ('model.teacher_ckpt', 'folder'),
+        ('model.teacher_ckpt', 'missing'),
         ('init_cfg', 'text'),
         ('resume', 'another model'),
         ('test', 'list of tensors'),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.tools import run_tool
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.slow]
 
 
 def test_killed_classifier_is_resumed_bit_identically(tmp_path: Path) -> None:

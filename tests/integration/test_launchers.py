@@ -85,7 +85,8 @@ def test_augmentation_averages_the_predictions_of_flipped_images(folder: Path) -
     torch.testing.assert_close(predictions(folder / 'tta.pkl'), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('processes', [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 2])
 def test_learning_rate_is_scaled_with_the_batch_of_all_processes(folder: Path, processes: int) -> None:
     work_dir = folder / f"scaled '{processes}"
     arguments = ('--work-dir', work_dir, '--auto-scale-lr')

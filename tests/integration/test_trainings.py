@@ -34,7 +34,9 @@ def test_all_forms_of_training_are_tested() -> None:
 
 
 @pytest.mark.training
-@pytest.mark.parametrize('task', CELLS)
+@pytest.mark.parametrize(
+    'task', ['segmentor', *(pytest.param(task, marks=pytest.mark.slow) for task in ('classifier', 'detector'))]
+)
 def test_form_of_training_has_the_losses_of_its_reference(matrix: TrainingMatrix, task: str) -> None:
     for name in CELLS[task]:
         if torch.cuda.is_available() or not COLUMNS[name].needs_gpu:
