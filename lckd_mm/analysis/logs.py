@@ -48,10 +48,8 @@ def read_scalars(work_dir: str | Path) -> Scalars:
     logged_before: dict[int, int] = {}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         readings = _read_lines(path)
-        first_step, first_evaluation = (
-            min((reading['step'] for reading in readings if ('loss' in reading) == is_loss), default=math.inf)
-            for is_loss in (True, False)
-        )
+        first_step = min((reading['step'] for reading in readings if 'loss' in reading), default=math.inf)
+        first_evaluation = min((reading['step'] for reading in readings if 'loss' not in reading), default=math.inf)
         train = {step: reading for step, reading in train.items() if step < first_step}
         val = {
             step: reading

@@ -1,4 +1,4 @@
-"""Losses by name: their expansion into MMRazor's vocabulary, and that the expansion trains the same."""
+"""Losses by name: their expansion into MMRazor's recorders, connectors and losses, and that the expansion trains the same."""
 
 import copy
 from collections import OrderedDict
