@@ -5,5 +5,5 @@ model = dict(
     neck=dict(in_channels=(64, 128), out_channels=(64, 128, 128, 64, 64, 64)),
     bbox_head=dict(in_channels=(64, 128, 128, 64, 64, 64), num_classes=3),
 )
-param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=36)]
-train_cfg = dict(max_epochs=36, val_interval=9)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=60)]
+train_cfg = dict(max_epochs=60, val_interval=10)

@@ -123,7 +123,8 @@ def _truncated(images: torch.Tensor, samples: list[Any]) -> torch.Tensor:
 
 DETECTORS = (
     'demo/lckd_faster_rcnn_r50_r18_digits.py',
-    'bccd/lipschitz_ofd_ssd300_r18w32_r18w8_bccd.py',
+    'bccd/lipschitz_ofd_faster_rcnn_r50_r18_bccd.py',
+    'bccd/lckd_ssd300_r18w32_r18w8_bccd.py',
     'coco/lckd_fcos_r50_r18_coco.py',
 )
 SEGMENTORS = (

@@ -1,4 +1,4 @@
-# BCCD at 300x300 pixels for SSD300, and 12 epochs.
+# BCCD at 300x300 pixels for SSD300.
 _base_ = './bccd.py'
 resize = dict(type='Resize', scale=(300, 300), keep_ratio=False)
 # SSD's Expand is omitted, since it makes cells smaller than any in the set.
@@ -8,4 +8,3 @@ train_dataloader = dict(dataset=dict(pipeline=[*_base_.load, crop, resize, *_bas
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-train_cfg = dict(val_interval=6)

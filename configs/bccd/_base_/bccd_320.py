@@ -5,9 +5,6 @@ test_pipeline = [dict(type='LoadImageFromFile'), resize, _base_.boxes, _base_.pa
 train_dataloader = dict(dataset=dict(pipeline=[*_base_.load, resize, *_base_.flip_and_pack]))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-# The mean over five IoU thresholds, since the mAP at 0.5 of all detectors is near 0.9.
-val_evaluator = dict(iou_thrs=[0.5, 0.6, 0.7, 0.8, 0.9])
-test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=40)]
 train_cfg = dict(max_epochs=40, val_interval=10)

@@ -1,3 +1,0 @@
-# OFD on BCCD. A Lipschitz loss of weight 0 logs the spectral norms.
-_base_ = './lipschitz_ofd_ssd300_r18w32_r18w8_bccd.py'
-model = dict(distiller=dict(losses=dict(lipschitz=dict(loss_weight=0.0))))
