@@ -135,6 +135,28 @@ def make_plan(comparison: Comparison, lookup: Lookup) -> Plan:
     return _Planner(comparison, lookup).plan
 
 
+def screening_sentence(comparison: Comparison, plan: Plan) -> str:
+    """Say what the screening chose and what is therefore confirmed.
+
+    Args:
+        comparison (Comparison): The comparison.
+        plan (Plan): Its plan, with all choices made.
+
+    Returns:
+        str: The sentence.
+
+    Example:
+        >>> variants = (Variant('a', 'a.py'), Variant('b', 'b.py', grid=(('lr', ('1', '2')),)))
+        >>> comparison = Comparison(variants, 'acc', seeds=(0, 1), screening_seeds=(9,))
+        >>> screening_sentence(comparison, make_plan(comparison, lambda run: 0.5))
+        'The screening is complete; the confirmation trains a, b (lr=1).'
+    """
+    result = (
+        'is complete' if plan.best is None else f'chose {plan.best.name} as the best of {comparison.confirm_best_of}'
+    )
+    return f'The screening {result}; the confirmation trains {", ".join(setting.title for setting in plan.confirmed)}.'
+
+
 class _Planner:
     """Choices depend on each other: those of a variant on its reference, those against a group on the best of the group."""
 

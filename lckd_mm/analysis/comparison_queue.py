@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .comparison import Comparison
-from .comparison_plan import Plan, Run, make_plan, stage_runs
+from .comparison_plan import Plan, Run, make_plan, screening_sentence, stage_runs
 from .comparison_results import Result, ResultStore, comparable_settings
 from .comparison_runs import clean_run, execute_run
 from .comparison_settings import check_same_settings, training_settings
@@ -120,7 +120,13 @@ def work_through(work: Queue, executor: 'Executor | None' = None) -> Outcome:
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task('trainings', total=None)
+        stage = ''
         while (runs := work.missing(work.plan(), failed)) and not unfinished:
+            if stage != runs[0].stage == 'confirmation' and work.plan().screened:
+                progress.console.print(
+                    screening_sentence(work.comparison, work.plan()), highlight=False, markup=False, soft_wrap=True
+                )
+            stage = runs[0].stage
             progress.update(bar, total=len(runs), completed=0, description=runs[0].stage)
             for number, (run, finish) in enumerate((executor or execute_here)(work, runs), 1):
                 progress.advance(bar)
@@ -233,7 +239,8 @@ def _progress_line(work: Queue, run: Run, result: Result, remaining: int) -> str
     line = f'{run.title}: {value:.4g} ({result["minutes"]:.1f} min)'
     minutes = statistics.fmean(r['minutes'] for r in work.store.results if r.get('stage') == run.stage)
     if remaining:
-        line += f'; {remaining} runs of the {run.stage} remain, about {minutes * remaining / max(work.jobs, 1):.0f} min'
+        runs = '1 run' if remaining == 1 else f'{remaining} runs'
+        line += f'; {runs} of the {run.stage} left, about {minutes * remaining / max(work.jobs, 1):.0f} min'
     return f'{line}; {disk_usage(work.out) / 1e9:.2f} GB in {work.out}'
 
 

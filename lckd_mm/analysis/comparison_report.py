@@ -13,7 +13,7 @@ from lckd_mm.atomic_files import write_text
 
 from .comparison import Comparison
 from .comparison_course import steps_to_baseline
-from .comparison_plan import STAGES, Plan, make_plan, screening_mean, stage_runs
+from .comparison_plan import STAGES, Plan, make_plan, screening_mean, screening_sentence, stage_runs
 from .comparison_plot import plot_comparison
 from .comparison_results import Result, ResultStore
 from .comparison_robustness import RobustnessStore
@@ -161,8 +161,8 @@ def make_sentences(report: Report) -> list[str]:
         sentences.append(
             f'The primary comparison, {primary[0]} with {primary[1]}, was not confirmed after the screening.'
         )
-    if plan.best is not None:
-        sentences.append(f'The screening chose {plan.best.name} as the best of {comparison.confirm_best_of}.')
+    if plan.screened and plan.is_screened:
+        sentences.append(screening_sentence(comparison, plan))
     sentences.append(report.splits)
     if report.robustness is not None:
         sentences += robustness_sentences(report.robustness)

@@ -150,4 +150,4 @@ def test_checkpoints_of_finished_runs_are_deleted_on_request() -> None:
 def test_progress_names_the_time_left_and_the_disk_space(capsys: pytest.CaptureFixture) -> None:
     compare(*VARIANTS)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('plain, seed 0'))
-    assert re.search(r'103 \(0\.\d min\); 1 runs of the confirmation remain, about 0 min; 0\.00 GB in out', line)
+    assert re.search(r'103 \(0\.\d min\); 1 run of the confirmation left, about 0 min; 0\.00 GB in out', line)

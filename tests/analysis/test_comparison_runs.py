@@ -142,6 +142,7 @@ def test_screening_chooses_and_confirmation_reports_other_seeds(capsys: pytest.C
     assert {tuple(r['options']) for r in results[8:]} == {('gain=4', 'bonus=-1'), ('gain=4', 'bonus=0.5')}
     assert len(results) == 12
     assert all(r['stage'] == 'screening' and r['report'] is None for r in results)
+    capsys.readouterr()
     results = compare('c.yml')[12:]
     assert [(r['seed'], r['variant']) for r in results] == [
         (seed, name) for seed in (0, 1) for name in ('plain', 'PKD', 'LCKD + PKD')
@@ -156,7 +157,12 @@ def test_screening_chooses_and_confirmation_reports_other_seeds(capsys: pytest.C
         variant='PKD', options=['gain=4'], values={'100': 1007, '101': 1017}, mean=1012, chosen=True, confirmed=True
     )
     printed = capsys.readouterr().out
-    assert 'The screening chose PKD as the best of companions.' in printed
+    sentence = (
+        'The screening chose PKD as the best of companions; the confirmation trains plain, PKD (gain=4), '
+        'LCKD + PKD (gain=4, bonus=0.5).'
+    )
+    before, _, after = printed.partition('plain, seed 0')
+    assert before.count(sentence) == after.count(sentence) == 1
     content = json.loads(Path('out/comparison.json').read_text())
     pairs = [(c['variant'], c['reference'], c['is_primary']) for c in content['comparisons']]
     assert pairs == [('LCKD + PKD', 'PKD', True), ('PKD', 'plain', False), ('LCKD + PKD', 'plain', False)]
