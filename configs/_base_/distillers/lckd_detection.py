@@ -1,3 +1,4 @@
-# The recommended block for detectors. In the screening on BCCD (docs/results.md), raw taps were better than adapted ones.
+# The recommended block for detectors. In the screening on BCCD (docs/results.md), raw taps were better than adapted ones. It contains no
+# second loss, since none helped there with certainty, but for OFD on corrupted images.
 _base_ = './lipschitz_balanced.py'
 distillation = dict(distiller=dict(losses=dict(lipschitz=dict(adapt=False))))
