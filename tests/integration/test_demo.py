@@ -73,6 +73,7 @@ def test_exported_student_loads_into_the_plain_config_with_the_same_metric(
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_demonstration_without_a_gpu(tool: Callable, teacher: Path, tmp_path: Path) -> None:
     options = (
         *SMALL_DISTILLATION,

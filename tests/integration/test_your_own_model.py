@@ -102,7 +102,12 @@ def test_page_has_four_configs() -> None:
                 'val_dataloader.dataset.pipeline.1.scale=(160,160)',
             ),
         ),
-        ('my_segmentor.py', 'mIoU: ', ('train_cfg.max_iters=2', 'train_cfg.val_interval=2')),
+        pytest.param(
+            'my_segmentor.py',
+            'mIoU: ',
+            ('train_cfg.max_iters=2', 'train_cfg.val_interval=2'),
+            marks=pytest.mark.slow,
+        ),
         ('my_classifier.py', 'accuracy/top1: ', ('train_cfg.max_epochs=1',)),
     ],
 )
