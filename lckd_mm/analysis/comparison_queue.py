@@ -120,13 +120,13 @@ def work_through(work: Queue, executor: 'Executor | None' = None) -> Outcome:
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task('trainings', total=None)
-        stage = ''
+        is_announced = False
         while (runs := work.missing(work.plan(), failed)) and not unfinished:
-            if stage != runs[0].stage == 'confirmation' and work.plan().screened:
-                progress.console.print(
-                    screening_sentence(work.comparison, work.plan()), highlight=False, markup=False, soft_wrap=True
-                )
-            stage = runs[0].stage
+            plan = work.plan()
+            if plan.screened and runs[0].stage == 'confirmation' and not is_announced:
+                sentence = screening_sentence(work.comparison, plan)
+                progress.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+                is_announced = True
             progress.update(bar, total=len(runs), completed=0, description=runs[0].stage)
             for number, (run, finish) in enumerate((executor or execute_here)(work, runs), 1):
                 progress.advance(bar)

@@ -251,4 +251,5 @@ def verdict_sentence(verdict: Verdict, comparison: Comparison, digits: int) -> s
         return f'{start}both have the same value with every seed.'
     if verdict.more_seeds is None:
         return f'{start}not even 1000 seeds would show a difference of this size.'
-    return f'{start}about {verdict.more_seeds} more seeds would show a difference of this size.'
+    more = '1 more seed' if verdict.more_seeds == 1 else f'{verdict.more_seeds} more seeds'
+    return f'{start}about {more} would show a difference of this size.'

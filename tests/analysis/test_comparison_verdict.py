@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from pathlib import Path
 
@@ -116,6 +117,10 @@ def test_sentences() -> None:
         'Cannot tell whether LCKD helps compared with baseline: +0.50 points of mIoU (95 % interval -0.74 to +1.74, 5 seeds, '
         'p = 0.326); about 29 more seeds would show a difference of this size.'
     )
+    comparison, plan, results = parts({'LCKD': NOISE})
+    (verdict,) = make_verdicts(comparison, plan, results)
+    one_more = verdict_sentence(dataclasses.replace(verdict, more_seeds=1), comparison, digits=2)
+    assert one_more.endswith('; about 1 more seed would show a difference of this size.')
     assert sentence([0.0] * 5).endswith('both have the same value with every seed.')
     assert sentence([1e-4, 1, -1, 1, -1]).endswith('not even 1000 seeds would show a difference of this size.')
     assert sentence([math.nan, *CLEAR[1:]]).endswith('a value is not a number.')
