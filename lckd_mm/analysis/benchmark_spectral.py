@@ -180,8 +180,10 @@ def measure_constants(device: str) -> dict[str, float]:
         times = []
         for _ in range(20):
             start = synchronized_time(device)
-            function()
-            times.append(synchronized_time(device) - start)
+            # On a GPU, the wait for a single call takes longer than a small product.
+            for _ in range(10):
+                function()
+            times.append((synchronized_time(device) - start) / 10)
         return statistics.median(times)
 
     def bandwidth(batch: int, rows: int, columns: int) -> float:

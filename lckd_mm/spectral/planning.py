@@ -41,11 +41,12 @@ class DeviceProfile:
 # `tools/analysis_tools/benchmark_spectral.py --constants` prints. The share of the cache and the rate of T are fitted: on 27 shapes, the
 # chosen plans took 1.046 times as long as the fastest, and those of the best fit of all constants 1.044 times.
 # `tools/analysis_tools/benchmark_plans.py` compares the choices with all plans.
-# CUDA: from the data sheet of an H200 and the usual cost of a kernel launch, not measured. A GPU processes whole batches, and all pairs
-# of both networks at a time (joint_lanczos.py).
+# CUDA: measured by `--constants` on an H100 (torch 2.11, float32 without TF32), rounded. Each figure included the wait for one call, 20 to
+# 30 us, so that the bandwidth in the cache (0.23e12) was that of the wait; the one of the memory stands for both. The choices were not
+# compared with all plans. A GPU processes whole batches, and all pairs of both networks at a time (joint_lanczos.py).
 DEVICE_PROFILES = {
     'cpu': DeviceProfile(8e6, 45e9, 19e9, 75e9, 10e-6),
-    'cuda': DeviceProfile(4e9, 4e12, 4e12, 50e12, 6e-6),
+    'cuda': DeviceProfile(4e9, 2.4e12, 2.4e12, 25e12, 10e-6),
 }
 
 # Small tensor operations per solver step (two products, two normalizations), and further ones per chunk: counted in
