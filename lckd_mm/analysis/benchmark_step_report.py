@@ -28,7 +28,7 @@ def report_lines(pair: str, measurement: Measurement) -> list[str]:
     rows = [
         [
             name,
-            f'{statistics.median(times) * 1e3:.0f}',
+            _milliseconds(statistics.median(times)),
             *('1' if name == reference else _ratio(seconds, name, reference) for reference in _REFERENCES),
             f'{measurement.memory[name] / 2**20:.0f}',
             str(measurement.operations[name]),
@@ -50,6 +50,10 @@ def _ratio(seconds: Times, name: str, reference: str) -> str:
     return describe_ratio(estimate_ratio(seconds, (name, reference)))
 
 
+def _milliseconds(seconds: float) -> str:
+    return f'{seconds * 1e3:.0f}' if seconds >= 0.1 else f'{seconds * 1e3:.1f}'
+
+
 def plot_steps(results: Mapping[str, Measurement], path: Path, title: str) -> None:
     """Plot the median step of each model.
 
@@ -61,9 +65,9 @@ def plot_steps(results: Mapping[str, Measurement], path: Path, title: str) -> No
     figure, axes = new_figure(1, len(results), size=(6 * len(results), 3.2))
     for axis, (pair, measurement) in zip(axes, results.items(), strict=True):
         names = list(measurement.seconds)
-        values = [statistics.median(measurement.seconds[name]) * 1e3 for name in names]
-        bars = axis.barh(names, values, color=_bar_colors(names))
-        axis.bar_label(bars, [f'{value:.0f}' for value in values], padding=3, fontsize=8)
+        medians = [statistics.median(measurement.seconds[name]) for name in names]
+        bars = axis.barh(names, [1e3 * seconds for seconds in medians], color=_bar_colors(names))
+        axis.bar_label(bars, [_milliseconds(seconds) for seconds in medians], padding=3, fontsize=8)
         axis.invert_yaxis()
         axis.margins(x=0.15)
         axis.set(title=PAIRS[pair], xlabel='milliseconds per training step (median)')
