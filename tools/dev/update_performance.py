@@ -144,6 +144,7 @@ SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     'benchmark_growth': describe_growth,
     'benchmark_step': describe_steps,
     'benchmark_step_faster_rcnn': describe_steps,
+    'benchmark_step_gpu': describe_steps,
     'benchmark_runs': describe_runs,
     'benchmark_scaling': describe_scaling,
 }
