@@ -109,7 +109,7 @@ class ResultStore:
         if results and self.find(run) is None:
             raise ConfigValueError(
                 f'the result of {run.title} in {self.path} is from another state of {run.setting.variant.config}, of its teacher, or of '
-                'the evaluation: run the comparison without --report-only, which repeats it, or restore the config.'
+                'the evaluation: run the comparison without --report-only and --robustness, which repeats it, or restore the config.'
             )
 
     def fingerprints(self, run: Run) -> tuple[str, str | None]:
