@@ -1,7 +1,7 @@
 """The models whose training steps are compared: a student alone, with LCKD, and with methods of MMRazor."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,8 @@ STEPS = (
     'teacher alone, whole',
     'teacher alone, cheapest',
 )
+CHEAPEST = 'LCKD, cheapest teacher'
+TEACHER_STEPS = {'teacher alone, whole', 'teacher alone, cheapest'}
 # What each part of a step costs: the ratio of two steps that differ in nothing else.
 RATIOS = {
     ('teacher forward', 'student alone'): "the teacher's forward pass",
@@ -115,34 +117,45 @@ def make_detection_batch(size: Sequence[int], device: str, num_images: int = 2) 
     return torch.randn(num_images, 3, height, width, generator=generator).to(device), samples
 
 
-def make_contenders(pair: str, student: BaseModel, teacher: BaseModel) -> dict[str, BaseModel]:
+def make_contenders(
+    pair: str, student: BaseModel, teacher: BaseModel, steps: Collection[str] = STEPS
+) -> dict[str, BaseModel]:
     """Make the models that are compared, each with a copy of the same networks.
 
     Args:
         pair (str): A key of ``PAIRS``.
         student (BaseModel): The student.
         teacher (BaseModel): The teacher.
+        steps (Collection[str]): The steps that are measured; other models are not made. Defaults to all.
 
     Returns:
-        dict[str, BaseModel]: One model for each of ``STEPS`` but the teacher alone.
+        dict[str, BaseModel]: One model for each of ``steps``. The model of the teacher alone is ``'LCKD, cheapest teacher'``.
     """
-    same_losses = _distill('SingleTeacherDistill', lckd_distiller(), student, teacher)
-    pkd = _distill('SingleTeacherDistill', pkd_distiller(pair, student, teacher), student, teacher)
-    ofd = _distill('OverhaulFeatureDistillation', ofd_distiller(student, teacher), student, teacher)
-    return {
-        'student alone': copy.deepcopy(student),
-        'teacher forward': _without_loss(_distill_with_lckd(lckd_distiller(adapters=False), student, teacher)),
-        'LCKD, no adapters': _distill_with_lckd(lckd_distiller(adapters=False), student, teacher),
-        'LCKD': _distill_with_lckd(lckd_distiller(), student, teacher),
-        'PKD': _distill_with_lckd(lckd_distiller(losses=['pkd']), student, teacher),
-        'LCKD with PKD': _distill_with_lckd(lckd_distiller(losses=['pkd', 'lipschitz']), student, teacher),
-        'MMRazor, same losses': same_losses,
-        'MMRazor PKD': pkd,
-        'MMRazor OFD': ofd,
-        'LCKD, cheapest teacher': _distill_with_lckd(
+
+    def lckd(**options: Any) -> BaseModel:
+        return _distill_with_lckd(lckd_distiller(**options), student, teacher)
+
+    def same_algorithm(distiller: Config) -> BaseModel:
+        return _distill('SingleTeacherDistill', distiller, student, teacher)
+
+    makers: dict[str, Callable[[], BaseModel]] = {
+        'student alone': lambda: copy.deepcopy(student),
+        'teacher forward': lambda: _without_loss(lckd(adapters=False)),
+        'LCKD, no adapters': lambda: lckd(adapters=False),
+        'LCKD': lckd,
+        'PKD': lambda: lckd(losses=['pkd']),
+        'LCKD with PKD': lambda: lckd(losses=['pkd', 'lipschitz']),
+        'MMRazor, same losses': lambda: same_algorithm(lckd_distiller()),
+        'MMRazor PKD': lambda: same_algorithm(pkd_distiller(pair, student, teacher)),
+        'MMRazor OFD': lambda: _distill(
+            'OverhaulFeatureDistillation', ofd_distiller(student, teacher), student, teacher
+        ),
+        CHEAPEST: lambda: _distill_with_lckd(
             lckd_distiller(), student, teacher, teacher_execution=dict(fold_bn=True, channels_last=True)
         ),
     }
+    needed = {*steps, *([CHEAPEST] if TEACHER_STEPS & set(steps) else [])}
+    return {name: make() for name, make in makers.items() if name in needed}
 
 
 def _distill(algorithm: str, distiller: Config, student: BaseModel, teacher: BaseModel, **options: Any) -> BaseModel:

@@ -14,9 +14,11 @@ from lckd_mm.errors import ConfigRuntimeError
 
 from .benchmark import peak_memory, synchronized_time
 from .benchmark_contenders import (
+    CHEAPEST,
     PAIRS,
     RATIOS,
     STEPS,
+    TEACHER_STEPS,
     Batch,
     make_classification_batch,
     make_contenders,
@@ -179,9 +181,10 @@ def _measure_pair(pair: str, settings: Settings, on_progress: Callable[[str], No
         else make_classification_batch(settings.images, settings.device)
     )
     with DefaultScope.overwrite_default_scope('mmrazor'):
-        contenders = make_contenders(pair, *make_models(pair))
+        contenders = make_contenders(pair, *make_models(pair), settings.steps)
     steps = {name: make_step(model, batch, settings) for name, model in contenders.items()}
-    steps |= make_teacher_forwards(contenders['LCKD, cheapest teacher'], batch, settings)
+    if TEACHER_STEPS & set(settings.steps):
+        steps |= make_teacher_forwards(contenders[CHEAPEST], batch, settings)
     steps = {name: step for name, step in steps.items() if name in settings.steps}
     seconds = measure_rounds(steps, tuple(RATIOS), settings.limits, lambda text: on_progress(f'{PAIRS[pair]}, {text}'))
     memory: dict[str, int] = {}
