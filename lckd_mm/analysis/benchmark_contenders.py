@@ -20,6 +20,9 @@ PAIRS = {
     'faster_rcnn': 'Faster R-CNN FPN, R50 teaches R18',
     'classifier': 'ImageNet classifier, R50 teaches R18',
 }
+CHEAPEST = 'LCKD, cheapest teacher'
+# Forward passes of the teacher in the model CHEAPEST.
+TEACHER_STEPS = {'teacher alone, whole', 'teacher alone, cheapest'}
 STEPS = (
     'student alone',
     'teacher forward',
@@ -30,19 +33,17 @@ STEPS = (
     'MMRazor, same losses',
     'MMRazor PKD',
     'MMRazor OFD',
-    'LCKD, cheapest teacher',
+    CHEAPEST,
     'teacher alone, whole',
     'teacher alone, cheapest',
 )
-CHEAPEST = 'LCKD, cheapest teacher'
-TEACHER_STEPS = {'teacher alone, whole', 'teacher alone, cheapest'}
 # What each part of a step costs: the ratio of two steps that differ in nothing else.
 RATIOS = {
     ('teacher forward', 'student alone'): "the teacher's forward pass",
     ('LCKD, no adapters', 'teacher forward'): 'the Lipschitz loss on raw taps',
     ('LCKD', 'LCKD, no adapters'): 'the adapters, and the gradients through them',
     ('LCKD with PKD', 'PKD'): 'the Lipschitz loss beside PKD, which uses the same adapters',
-    ('LCKD, cheapest teacher', 'LCKD'): "the exact modes of the teacher's execution",
+    (CHEAPEST, 'LCKD'): "the exact modes of the teacher's execution",
     (
         'teacher alone, cheapest',
         'teacher alone, whole',

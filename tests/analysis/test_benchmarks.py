@@ -13,6 +13,7 @@ import pytest
 import scipy.stats
 import torch
 
+from lckd_mm.analysis import benchmark_contenders
 from lckd_mm.analysis.benchmark import peak_memory
 from lckd_mm.analysis.benchmark_contenders import STEPS
 from lckd_mm.analysis.benchmark_rounds import Limits, estimate_ratio, measure_rounds, widest_interval
@@ -188,6 +189,19 @@ def test_step_benchmark_measures_a_detector(capsys: pytest.CaptureFixture) -> No
     record = json.loads(capsys.readouterr().out)
     assert 'teacher forward' in record['pairs']['faster_rcnn']['seconds']
     assert 'TF32' in record['title']
+
+
+@pytest.mark.parametrize(
+    ('steps', 'models'),
+    [(['student alone'], ['student alone']), (['teacher alone, whole'], ['LCKD, cheapest teacher'])],
+)
+def test_only_the_models_of_the_measured_steps_are_made(
+    steps: list[str], models: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark_contenders, '_distill_with_lckd', lambda *_, **__: torch.nn.Identity())
+    # The other models cannot be made from these networks.
+    made = benchmark_contenders.make_contenders('classifier', torch.nn.Identity(), torch.nn.Identity(), steps)
+    assert list(made) == models
 
 
 def test_an_interrupted_step_benchmark_keeps_the_pairs_that_are_complete(
